@@ -1,0 +1,20 @@
+import { defineConfig } from "vitest/config"
+import ClosingLine from "./tools/reporter.ts"
+
+const conditions = ["source", "node", "import", "module", "default"]
+
+export default defineConfig({
+  resolve: { conditions },
+  ssr: { resolve: { conditions, externalConditions: ["source", "node", "import", "default"] } },
+  test: {
+    include: ["test/**/*.test.ts", ".doctest/**/*.test.ts"],
+    exclude: ["node_modules", "dist"],
+    pool: "forks",
+    maxWorkers: 2,
+    execArgv: ["--expose-gc", "--conditions=source"],
+    testTimeout: 30_000,
+    hookTimeout: 30_000,
+    passWithNoTests: false,
+    reporters: ["default", new ClosingLine()]
+  }
+})
