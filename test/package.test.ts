@@ -1,0 +1,153 @@
+/** The package as a stranger gets it: packed, installed beside effect alone, imported, compiled against, run. */
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { spawnSync } from "node:child_process"
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+
+const root = path.resolve(import.meta.dirname, "..")
+const tsc = path.join(root, "node_modules/.bin/tsc")
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), "penguiflow-package-"))
+const staged = path.join(folder, "staged")
+const consumer = path.join(folder, "consumer")
+const installed = path.join(consumer, "node_modules/penguiflow")
+let packed: ReadonlyArray<string> = []
+
+const spawn = (program: string, args: ReadonlyArray<string>, cwd: string) => {
+  // A consumer's process knows nothing of the conditions and options of this one.
+  const { NODE_OPTIONS: _, ...env } = process.env
+  const done = spawnSync(program, args, { cwd, env, encoding: "utf8" })
+  return { code: done.status, output: `${done.stdout}${done.stderr}`, stdout: done.stdout }
+}
+
+/** Runs a module in the consumer's folder and gives what it prints. */
+const runModule = (code: string) => {
+  fs.writeFileSync(path.join(consumer, "main.mjs"), code)
+  const { code: status, output } = spawn(process.execPath, ["main.mjs"], consumer)
+  assert.strictEqual(status, 0, output)
+  return output.trim()
+}
+
+const modulesIn = (sub: string) =>
+  fs.readdirSync(path.join(installed, "dist", sub), { recursive: true, encoding: "utf8" })
+    .filter((file) => file.endsWith(".js"))
+    .map((file) => file.replace(/\.js$/, ""))
+
+beforeAll(() => {
+  fs.mkdirSync(staged)
+  for (const name of ["package.json", "README.md", "LICENSE", "CHANGELOG.md", "src"]) {
+    if (fs.existsSync(path.join(root, name))) {
+      fs.cpSync(path.join(root, name), path.join(staged, name), { recursive: true })
+    }
+  }
+  const built = spawn(tsc, ["-p", "tsconfig.build.json", "--outDir", path.join(staged, "dist")], root)
+  assert.strictEqual(built.code, 0, built.output)
+  const npm = spawn("npm", ["pack", "--ignore-scripts", "--json", "--pack-destination", folder], staged)
+  assert.strictEqual(npm.code, 0, npm.output)
+  const answer: unknown = JSON.parse(npm.stdout)
+  // A list, or since npm 12 a record by name.
+  const report = Object.values(answer as Record<string, PackReport>)[0]!
+  packed = report.files.map((file) => file.path)
+  fs.mkdirSync(installed, { recursive: true })
+  const tar = spawn(
+    "tar",
+    ["-xzf", path.join(folder, report.filename), "--strip-components=1", "-C", installed],
+    folder
+  )
+  assert.strictEqual(tar.code, 0, tar.output)
+  fs.symlinkSync(path.join(root, "node_modules/effect"), path.join(consumer, "node_modules/effect"))
+  fs.writeFileSync(path.join(consumer, "package.json"), `{ "type": "module" }`)
+})
+interface PackReport {
+  readonly filename: string
+  readonly files: ReadonlyArray<{ readonly path: string }>
+}
+
+afterAll(() => fs.rmSync(folder, { recursive: true, force: true }))
+
+describe("the package", () => {
+  it("holds what it needs, and neither tests nor secrets", () => {
+    for (const file of ["package.json", "LICENSE", "README.md", "dist/index.js", "dist/index.d.ts", "src/index.ts"]) {
+      assert.include(packed, file)
+    }
+    const known =
+      /^(?:package\.json|LICENSE|README\.md|CHANGELOG\.md|src\/[\w/]+\.ts|dist\/[\w/]+\.(?:js|d\.ts)(?:\.map)?)$/
+    assert.deepStrictEqual(packed.filter((file) => !known.test(file)), [])
+    assert.deepStrictEqual(packed.filter((file) => /test\.|\.env|secret|\.pem|\.key$/i.test(file)), [])
+  })
+
+  it("can be imported where effect is all that is installed", () => {
+    const names = runModule(`import * as P from "penguiflow"; console.log(Object.keys(P).join(" "))`).split(" ")
+    for (const name of ["Flow", "FlowRuntime", "Join", "Loop", "Node", "Router", "Trace"]) assert.include(names, name)
+  })
+
+  it("loads no built-in module of Node and no unstable module of effect with the core", () => {
+    const loaded = runModule(`
+      import { registerHooks } from "node:module"
+      const urls = []
+      registerHooks({ load: (url, context, next) => { urls.push(url); return next(url, context) } })
+      await import("penguiflow")
+      console.log(urls.join("\\n"))`).split("\n")
+    const own = loaded.filter((url) => url.includes("/penguiflow/dist/"))
+    assert.isAtLeast(own.length, 10)
+    assert.deepStrictEqual(own.filter((url) => /\/dist\/(?:layers|flows|testing|bin)\//.test(url)), [])
+    const others = loaded.filter((url) => !own.includes(url))
+    assert.deepStrictEqual(others.filter((url) => !/\/effect\/dist\//.test(url)), [])
+    // The parts a later minor version may change; effect's own modules load some of its schema folder.
+    assert.deepStrictEqual(
+      others.filter((url) =>
+        /\/effect\/dist\/(?:workflow|cluster|persistence|sql|http|http-api|cli|ai|rpc)\//.test(url)
+      ),
+      []
+    )
+  })
+
+  it("has every module behind the name of its file", () => {
+    const modules = modulesIn("").filter((it) => it !== "index" && !/^(?:internal|bin)\//.test(it))
+    const specifiers = modules.map((it) => `penguiflow/${it.replace(/\/index$/, "")}`)
+    assert.isAtLeast(specifiers.length, 10)
+    const resolved = runModule(`
+      for (const it of ${
+      JSON.stringify(specifiers)
+    }) console.log(import.meta.resolve(it).split("/penguiflow/").at(-1))`)
+    assert.deepStrictEqual(resolved.split("\n"), modules.map((it) => `dist/${it}.js`))
+  })
+
+  it("keeps its inside to itself", () => {
+    const inside = ["penguiflow/index", ...modulesIn("internal").map((it) => `penguiflow/internal/${it}`)]
+    assert.isAtLeast(inside.length, 5)
+    const answers = runModule(`
+      for (const it of ${JSON.stringify(inside)}) {
+        try { import.meta.resolve(it); console.log("open") } catch (error) { console.log(error.code) }
+      }`)
+    assert.deepStrictEqual([...new Set(answers.split("\n"))], ["ERR_PACKAGE_PATH_NOT_EXPORTED"])
+  })
+
+  it("runs a flow and gives its types", () => {
+    const program = (check: string) => `
+      import { Effect, Schema } from "effect"
+      import { Flow } from "penguiflow"
+      import * as Node from "penguiflow/Node"
+      const double = Node.make("double", {
+        input: Schema.Number, output: Schema.Number, run: (n) => Effect.succeed(n * 2)
+      })
+      const flow = Flow.make("doubling", [double.to()])
+      ${check}`
+    assert.strictEqual(runModule(program("console.log(await Effect.runPromise(Flow.run(flow, 21)))")), "42")
+
+    const options = { module: "NodeNext", target: "ES2024", strict: true, noEmit: true, skipLibCheck: true, types: [] }
+    fs.writeFileSync(
+      path.join(consumer, "tsconfig.json"),
+      JSON.stringify({ compilerOptions: options, files: ["good.ts", "bad.ts"] })
+    )
+    fs.writeFileSync(
+      path.join(consumer, "good.ts"),
+      program("export const x: Effect.Effect<number, unknown> = Flow.run(flow, 21)")
+    )
+    fs.writeFileSync(path.join(consumer, "bad.ts"), program(`export const x = Flow.run(flow, "21")`))
+    const { code, output } = spawn(tsc, ["-p", "."], consumer)
+    assert.notStrictEqual(code, 0)
+    assert.match(output, /^bad\.ts.*'string' is not assignable to parameter of type 'number'/m)
+    assert.notMatch(output, /^(?!bad\.ts|\s|$)/m, "only the mistake is an error")
+  })
+})
