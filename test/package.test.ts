@@ -65,6 +65,24 @@ interface PackReport {
 
 afterAll(() => fs.rmSync(folder, { recursive: true, force: true }))
 
+interface Lock {
+  readonly packages: Readonly<Record<string, { readonly optionalDependencies?: Readonly<Record<string, string>> }>>
+}
+
+describe("the lock file", () => {
+  it("knows the packages of other platforms, without which npm ci refuses it", () => {
+    const { packages } = JSON.parse(fs.readFileSync(path.join(root, "package-lock.json"), "utf8")) as Lock
+    const optional = Object.entries(packages).flatMap(([at, it]) =>
+      Object.keys(it.optionalDependencies ?? {}).map((name) => ({ at, name }))
+    )
+    assert.isAtLeast(optional.length, 20)
+    const missing = optional.filter(({ at, name }) =>
+      !(`node_modules/${name}` in packages) && !(`${at}/node_modules/${name}` in packages)
+    )
+    assert.deepStrictEqual(missing, [])
+  })
+})
+
 describe("the package", () => {
   it("holds what it needs, and neither tests nor secrets", () => {
     for (const file of ["package.json", "LICENSE", "README.md", "dist/index.js", "dist/index.d.ts", "src/index.ts"]) {
@@ -111,6 +129,22 @@ describe("the package", () => {
       JSON.stringify(specifiers)
     }) console.log(import.meta.resolve(it).split("/penguiflow/").at(-1))`)
     assert.deepStrictEqual(resolved.split("\n"), modules.map((it) => `dist/${it}.js`))
+  })
+
+  it("has a name for every folder with an index", () => {
+    const folders = fs.readdirSync(path.join(root, "src")).filter((it) =>
+      it !== "internal" && fs.existsSync(path.join(root, "src", it, "index.ts"))
+    )
+    const { exports } = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8")) as {
+      readonly exports: Readonly<Record<string, unknown>>
+    }
+    for (const folder of folders) {
+      assert.deepStrictEqual(exports[`./${folder}`], {
+        source: `./src/${folder}/index.ts`,
+        types: `./dist/${folder}/index.d.ts`,
+        default: `./dist/${folder}/index.js`
+      })
+    }
   })
 
   it("keeps its inside to itself", () => {

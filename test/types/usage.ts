@@ -1,13 +1,18 @@
 /** What must compile, with exactly these types, and what must not: every line below a `@ts-expect-error` is a user's mistake. */
+// The compiler's own words are tested here, and the mistakes are made on purpose.
+// @effect-diagnostics *:skip-file
 import { Context, Effect, Schedule, Schema, Stream } from "effect"
 import { Flow, FlowRuntime, Join, Loop, Node, type Policy, Router, Trace } from "penguiflow"
 
 type Exact<X, Y> = (<T>() => T extends X ? 1 : 2) extends (<T>() => T extends Y ? 1 : 2) ? true : false
-type Parts<F> = F extends Flow.Flow<string, infer In, infer Out, infer E, infer R, infer Part> ? [In, Out, E, R, Part] : never
+type Parts<F> = F extends Flow.Flow<string, infer In, infer Out, infer E, infer R, infer Part> ? [In, Out, E, R, Part]
+  : never
 const exactly = <A, B>(_: Exact<A, B>) => {}
 
 class Raw extends Schema.Class<Raw>("Raw")({ text: Schema.String, userId: Schema.Number }) {}
-class Valid extends Schema.Class<Valid>("Valid")({ text: Schema.String, userId: Schema.Number, ok: Schema.Literal(true) }) {}
+class Valid
+  extends Schema.Class<Valid>("Valid")({ text: Schema.String, userId: Schema.Number, ok: Schema.Literal(true) })
+{}
 class Weather extends Schema.TaggedClass<Weather>()("Weather", { celsius: Schema.Number }) {}
 class News extends Schema.TaggedClass<News>()("News", { items: Schema.Array(Schema.String) }) {}
 class TooLong extends Schema.TaggedError<TooLong>()("TooLong", { length: Schema.Number }) {}
@@ -19,7 +24,9 @@ const validate = Node.make("validate", {
   output: Valid,
   policy: { timeout: "1 second", retry: Schedule.exponential("10 millis") },
   run: (raw) =>
-    raw.text.length > 3 ? Effect.fail(new TooLong({ length: raw.text.length })) : Effect.succeed(new Valid({ ...raw, ok: true }))
+    raw.text.length > 3
+      ? Effect.fail(new TooLong({ length: raw.text.length }))
+      : Effect.succeed(new Valid({ ...raw, ok: true }))
 })
 const weather = Node.make("weather", {
   input: Valid,
@@ -55,12 +62,20 @@ exactly<Parts<typeof morning>, [Raw, number, TooLong, Db | Llm, string]>(true)
 
 // routers
 const route = Router.tagged("route", Schema.Union([Weather, News]))
-const onWeather = Node.make("onWeather", { input: Weather, output: Schema.Number, run: (w) => Effect.succeed(w.celsius) })
+const onWeather = Node.make("onWeather", {
+  input: Weather,
+  output: Schema.Number,
+  run: (w) => Effect.succeed(w.celsius)
+})
 const onNews = Node.make("onNews", { input: News, output: Schema.String, run: (n) => Effect.succeed(n.items.join()) })
 const routed = Flow.make("routed", [route.to({ Weather: onWeather, News: onNews })])
 exactly<Parts<typeof routed>, [Weather | News, number | string, never, never, never]>(true)
 
-const size = Router.make("size", { input: Valid, cases: ["short", "long"], decide: (v) => v.text.length > 3 ? "long" : "short" })
+const size = Router.make("size", {
+  input: Valid,
+  cases: ["short", "long"],
+  decide: (v) => v.text.length > 3 ? "long" : "short"
+})
 const short = Node.make("short", { input: Valid, output: Schema.Number, run: () => Effect.succeed(1) })
 const long = Node.make("long", { input: Valid, output: Schema.String, run: () => Effect.succeed("") })
 const sized = Flow.make("sized", [validate.to(size), size.to({ short, long })])
@@ -106,13 +121,16 @@ exactly<Parts<ReturnType<typeof toldFlow>>, [Raw, number, TooLong, Db, string]>(
 const toldFlow = () => Flow.make("told", [told.to()])
 
 // a policy made once serves nodes with any error; on a known node the predicate sees its error
-const patient: Policy.Policy = { retry: Schedule.exponential("10 millis").pipe(Schedule.jittered, Schedule.upTo({ times: 3 })) }
+const patient: Policy.Policy = {
+  retry: Schedule.exponential("10 millis").pipe(Schedule.jittered, Schedule.upTo({ times: 3 }))
+}
 Node.withPolicy(validate, patient)
 Node.withPolicy(validate, { retryWhile: (error) => error._tag === "TooLong" && error.length < 100 })
 // the same subflow twice, under two names; names known only as strings stay sound
 const inner = Node.fromFlow(Flow.make("inner", [onNews.to()]))
 export const twice = Flow.make("twice", [news.to(Node.named(inner, "first"), Node.named(inner, "second"))])
-const step = (name: string) => Node.make(name, { input: Schema.Number, output: Schema.Number, run: (n) => Effect.succeed(n) })
+const step = (name: string) =>
+  Node.make(name, { input: Schema.Number, output: Schema.Number, run: (n) => Effect.succeed(n) })
 const steps = ["a", "b", "c"].map(step)
 const dynamic = Flow.make("dynamic", steps.slice(1).map((node, i) => steps[i]!.to(node)))
 exactly<Parts<typeof dynamic>, [number, number, never, never, never]>(true)
@@ -127,7 +145,11 @@ const tiered = Node.make("store", {
   output: Schema.Number,
   run: () => Effect.succeed(1)
 })
-const counted = Node.make("counted", { input: Schema.Struct({ text: Schema.Number }), output: Schema.Number, run: () => Effect.succeed(1) })
+const counted = Node.make("counted", {
+  input: Schema.Struct({ text: Schema.Number }),
+  output: Schema.Number,
+  run: () => Effect.succeed(1)
+})
 // @ts-expect-error ✗ store needs "tier", which validate does not give
 validate.to(tiered)
 // @ts-expect-error ✗ counted accepts another type of "text" than validate gives
