@@ -1,0 +1,107 @@
+/** What a node's `run` gets besides its input: one small object per attempt, its parts made when they are asked for. */
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import type { Headers, Meta } from "../Trace.ts"
+import { badMeta } from "./json.ts"
+import type { Step } from "./plan.ts"
+import type { Trace } from "./trace.ts"
+import * as Way from "./way.ts"
+
+export class VisitContext {
+  readonly #trace: Trace
+  readonly #step: Step
+  readonly #a: number
+  readonly #b: number
+  readonly attempt: number
+
+  constructor(trace: Trace, step: Step, attempt: number, a: number, b: number) {
+    this.#trace = trace
+    this.#step = step
+    this.attempt = attempt
+    this.#a = a
+    this.#b = b
+  }
+
+  get traceId(): string {
+    return this.#trace.info.traceId
+  }
+  get flow(): string {
+    return this.#trace.info.flow
+  }
+  get headers(): Headers {
+    return this.#trace.info.headers
+  }
+  get meta(): Meta {
+    return this.#trace.info.meta
+  }
+  get deadline(): number | undefined {
+    return this.#trace.info.deadline
+  }
+  get node(): string {
+    return this.#step.name
+  }
+  get idempotencyKey(): string {
+    const name = `${this.#trace.info.traceId}/${this.#step.name}`
+    return this.#step.once ? name : `${name}@${Way.show(this.#a, this.#b)}`
+  }
+  get emit(): (part: unknown) => Effect.Effect<void> {
+    return (part) => this.#trace.sendPart(this.#step, this.attempt, part)
+  }
+  get annotate(): (key: string, value: unknown) => Effect.Effect<void> {
+    return (key, value) =>
+      Effect.suspend(() => {
+        const bad = badMeta({ [key]: value })
+        if (bad !== undefined) {
+          return Effect.die(
+            new TypeError(
+              `node "${this.#step.name}" annotates "${bad}" with a value that is not JSON: what has a life of its own is a service, provided by a Layer`
+            )
+          )
+        }
+        this.#trace.annotate(key, value)
+        return Effect.void
+      })
+  }
+  /** For `Node.stream`: sends each part and gives what `collect` makes of all. */
+  get collect(): <Part, A, E, R>(
+    parts: Stream.Stream<Part, E, R>,
+    collect: (parts: ReadonlyArray<Part>) => A
+  ) => Effect.Effect<A, E, R> {
+    return <Part, A, E, R>(parts: Stream.Stream<Part, E, R>, collect: (parts: ReadonlyArray<Part>) => A) =>
+      Effect.suspend(() => {
+        const all: Array<Part> = []
+        const send = Stream.runForEachArray(parts, (batch) => {
+          for (const part of batch) all.push(part)
+          return this.#trace.sendParts(this.#step, this.attempt, batch)
+        })
+        return Effect.map(send, () => collect(all))
+      })
+  }
+}
+
+/** What a loop's step gets. */
+export class HopContext extends VisitContext {
+  readonly hop: number
+  readonly #spend: (amount: number) => void
+
+  constructor(
+    trace: Trace,
+    step: Step,
+    attempt: number,
+    a: number,
+    b: number,
+    hop: number,
+    spend: (amount: number) => void
+  ) {
+    super(trace, step, attempt, a, b)
+    this.hop = hop
+    this.#spend = spend
+  }
+
+  override get idempotencyKey(): string {
+    return `${super.idempotencyKey}#${this.hop}`
+  }
+  get spend(): (amount: number) => Effect.Effect<void> {
+    return (amount) => Effect.sync(() => this.#spend(amount))
+  }
+}

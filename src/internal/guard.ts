@@ -1,0 +1,169 @@
+/**
+ * A guarded attempt: retry around permit around timeout around the run.
+ *
+ * All of it begins late: a step that answers at once pays for nothing, the timer starts when the first instant has passed
+ * without an answer, the retry machinery after the first failure.
+ */
+import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as Pull from "effect/Pull"
+import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
+import { FlowError } from "../FlowError.ts"
+import { AttemptScope } from "./attemptScope.ts"
+import { compensate } from "./compensate.ts"
+import { failureOf } from "./trace.ts"
+import type { AnyEffect, Walk } from "./walk.ts"
+
+/** What a guarded step does in one visit. */
+export const guard = (walk: Walk): AnyEffect => {
+  const finished = walk.trace.finished?.length ?? 0
+  const first = attempt(walk)
+  if (walk.step.retry === undefined || Exit.isExit(first) && first._tag === "Success") return first
+  return Effect.catchCause(first, (cause) => again(walk, cause, finished))
+}
+
+/** One attempt, within its permit and its timeout. Never throws. */
+const attempt = (walk: Walk): AnyEffect => {
+  const { step, trace } = walk
+  const permits = trace.supervisor.permits(step)
+  return permits === undefined
+    ? timed(walk)
+    : permits.withPermits(1)(Effect.suspend(() => timed(walk)))
+}
+
+const timed = (walk: Walk): AnyEffect => {
+  const { step } = walk
+  if (step.timeout === 0) return outputChecked(walk, attempted(walk))
+  const outer = walk.scope
+  const own = walk.scope = new AttemptScope()
+  const tried = outputChecked(walk, attempted(walk))
+  if (!Exit.isExit(tried)) return withTimeout(walk, tried, own, outer)
+  walk.scope = outer
+  return tried
+}
+
+const attempted = (walk: Walk): AnyEffect => {
+  try {
+    return walk.try()
+  } catch (defect) {
+    return Exit.die(defect)
+  }
+}
+
+/** Where a predicate may want to try again after a bad output, the output is checked within the attempt. */
+const outputChecked = (walk: Walk, tried: AnyEffect): AnyEffect =>
+  walk.step.retryWhile === undefined || walk.step.kind === "loop" || walk.step.kind === "router" || walk.step.kind === "flow"
+    ? tried
+    : Effect.flatMap(tried, (value) => walk.invalidOutput(value) ?? Exit.succeed(value))
+
+/**
+ * An attempt in a fiber of its own, so that it can be stopped and the trace go on. If the attempt resists for longer than
+ * the runtime's `interruptGrace` it is left behind.
+ */
+const withTimeout = (walk: Walk, effect: AnyEffect, own: AttemptScope, outer: AttemptScope): AnyEffect =>
+  Effect.withFiber((parent: Fiber.Fiber<unknown, unknown>) => {
+    const { step, trace } = walk
+    const { clock, grace, hub } = trace.supervisor
+    const ended = (exit: Exit.Exit<unknown, unknown>): AnyEffect => {
+      const used = walk.scope.used ? walk.scope.scope : undefined
+      walk.scope = outer
+      return used === undefined ? exit : Effect.andThen(Scope.close(used, exit), exit)
+    }
+    const child = Effect.runForkWith(own.within(parent.context))(effect)
+    const answer = child.pollUnsafe()
+    if (answer !== undefined) return ended(answer)
+    return Effect.callback<unknown, unknown>((resume) => {
+      let timedOut = false
+      let timer: Fiber.Fiber<unknown> | undefined
+      const abandon = Effect.sync(() => {
+        hub.nodeStuck(trace, step.name, walk.attempt)
+        resume(Effect.suspend(() => ended(Exit.fail(overtime(walk)))))
+      })
+      const expire = Effect.suspend(() => {
+        timedOut = true
+        child.interruptUnsafe(parent.id)
+        return child.pollUnsafe() === undefined
+          ? Effect.andThen(clock.sleep(Duration.millis(grace)), abandon)
+          : Effect.void
+      })
+      child.addObserver((exit) => {
+        timer?.interruptUnsafe()
+        resume(Effect.suspend(() => ended(timedOut ? Exit.fail(overtime(walk)) : exit)))
+      })
+      timer = Effect.runForkWith(parent.context)(Effect.andThen(clock.sleep(Duration.millis(step.timeout)), expire))
+      return Effect.suspend(() => {
+        timer?.interruptUnsafe()
+        child.interruptUnsafe(parent.id)
+        return Effect.callback<void>((stopped) => {
+          child.addObserver((exit) => stopped(Effect.ignoreCause(ended(exit))))
+        })
+      })
+    })
+  })
+
+const overtime = (walk: Walk): FlowError => {
+  const { attempt: at, step, trace } = walk
+  return trace.fail(
+    { _tag: "NodeTimedOut", timeoutMs: step.timeout },
+    `Node "${step.name}" took longer than its timeout of ${step.timeout} ms (attempt ${at}): raise the policy's \`timeout\`, or make the node faster`,
+    step.name,
+    at
+  )
+}
+
+/** After a failed first attempt: as often as the Schedule says. */
+const again = Effect.fnUntraced(function*(walk: Walk, firstCause: Cause.Cause<unknown>, finished: number) {
+  const { step, trace } = walk
+  const { clock, hub } = trace.supervisor
+  const next = yield* Schedule.toStep(step.retry!)
+  let cause = firstCause
+  for (;;) {
+    const error = errorOf(walk, cause)
+    report(walk, error)
+    if (!retryable(walk, error)) return yield* Effect.failCause(cause)
+    const answer = yield* Effect.exit(next(clock.currentTimeMillisUnsafe(), error))
+    if (answer._tag === "Failure") {
+      // Pull's end is how a Schedule says that it is exhausted; anything else is a fault of the Schedule itself.
+      return yield* Effect.failCause(Pull.isDoneCause(answer.cause) ? cause : answer.cause)
+    }
+    if (walk.scope.used) yield* Effect.ignoreCause(walk.scope.renew(Exit.failCause(cause)))
+    if ((trace.finished?.length ?? 0) > finished) yield* compensate(trace, finished)
+    const delay = answer.value[1]
+    hub.nodeRetried(trace, step.name, walk.attempt, Duration.toMillis(delay))
+    yield* clock.sleep(delay)
+    walk.attempt++
+    walk.reported = false
+    walk.inner = undefined
+    // What failed within a subflow is forgiven once the subflow is tried again.
+    trace.failedAt = undefined
+    const exit = yield* Effect.exit(Effect.suspend(() => attempt(walk)))
+    if (exit._tag === "Success") return exit.value
+    cause = exit.cause
+  }
+})
+
+/** What the policy is asked about: the node's error, or the runtime's. */
+const errorOf = (walk: Walk, cause: Cause.Cause<unknown>): unknown => {
+  const failure = failureOf(cause)
+  return "error" in failure ? failure.error : walk.trace.supervisor.nodeDied(walk.trace, walk.step.name, walk.attempt, failure.defect)
+}
+
+const report = (walk: Walk, error: unknown): void => {
+  const { attempt: at, startedAt, step, trace } = walk
+  const { hub } = trace.supervisor
+  if (error instanceof FlowError && error.reason._tag === "NodeTimedOut" && error.node === step.name) {
+    hub.nodeTimedOut(trace, step.name, at, startedAt, step.timeout)
+  } else hub.nodeErrored(trace, step.name, at, startedAt, error)
+  walk.reported = true
+}
+
+const hopeless = new Set(["InvalidInput", "InvalidOutput", "NodeDied"])
+
+const retryable = (walk: Walk, error: unknown): boolean =>
+  walk.step.retryWhile !== undefined
+    ? walk.step.retryWhile(error)
+    : !(error instanceof FlowError && hopeless.has(error.reason._tag))

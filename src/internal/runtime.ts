@@ -1,0 +1,77 @@
+/** How the public modules reach the supervisor: a runtime to keep, and a run that keeps nothing. */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
+import type { Flow } from "../Flow.ts"
+import type { FlowError } from "../FlowError.ts"
+import * as FlowObserver from "../FlowObserver.ts"
+import type { FlowRuntime, Options, RunOptions } from "../FlowRuntime.ts"
+import { CurrentTrace } from "../Trace.ts"
+import { planOf } from "./plan.ts"
+import { Supervisor } from "./supervisor.ts"
+import type { Trace, TraceExit } from "./trace.ts"
+
+const one = (trace: Trace, exit: TraceExit): Exit.Exit<unknown, unknown> => {
+  if (exit._tag === "Failure") return exit
+  const results = exit.value
+  if (results.length === 1) return Exit.succeed(results[0])
+  return Exit.fail(
+    results.length === 0
+      ? trace.fail({ _tag: "NoResult" }, "The trace succeeded and gave no result: no egress node was reached")
+      : trace.fail(
+        { _tag: "ManyResults", count: results.length },
+        `The trace succeeded and gave ${results.length} results: \`runAll\` returns them all`
+      )
+  )
+}
+
+const all = (_: Trace, exit: TraceExit): TraceExit => exit
+
+/** Milliseconds that a shutdown waits for open traces, unless told otherwise. */
+const defaultGrace = 30_000
+
+/** See `FlowRuntime.make`. */
+export const makeRuntime = <In, Out, E, R, Part>(
+  flow: Flow<string, In, Out, E, R, Part>,
+  options: Options
+): Effect.Effect<FlowRuntime<In, Out, E, Part>, never, R | Scope.Scope> =>
+  Effect.gen(function*() {
+    const plan = planOf(flow)
+    const context = Context.omit(Scope.Scope, CurrentTrace)(yield* Effect.context<R | Scope.Scope>()) as Context.Context<never>
+    const supervisor = new Supervisor(plan, context, options)
+    supervisor.observe(FlowObserver.fromContext(context))
+    // The supervisor's fiber: as long as it lives the runtime does.
+    yield* Effect.forkScoped(Effect.ensuring(Effect.never, supervisor.close), { startImmediately: true })
+    const runtime = {
+      run: (input: unknown, opts?: RunOptions) => supervisor.run(input, opts, one),
+      runAll: (input: unknown, opts?: RunOptions) => supervisor.run(input, opts, all),
+      stream: (input: unknown, opts?: RunOptions) => supervisor.stream(input, opts),
+      emit: (input: unknown, opts?: RunOptions) => supervisor.emit(input, opts),
+      fetch: supervisor.outcomes.fetch,
+      cancel: (traceId: string, reason?: string) => supervisor.cancel(traceId, reason),
+      events: supervisor.events,
+      open: Effect.sync(() => supervisor.open),
+      shutdown: (opts?: { readonly grace?: Duration.Input | undefined }) =>
+        supervisor.shutdown(Duration.toMillis(Duration.fromInputUnsafe(opts?.grace ?? defaultGrace)))
+    }
+    return runtime as unknown as FlowRuntime<In, Out, E, Part>
+  })
+
+/** See `Flow.run`: a supervisor for one message, closed after it only where there is something to close. */
+export const runOnce = <In, Out, E, R>(
+  flow: Flow<string, In, Out, E, R, unknown>,
+  input: In,
+  options: RunOptions | undefined
+): Effect.Effect<Out, E | FlowError, R> =>
+  Effect.withFiber((caller: Fiber.Fiber<unknown, unknown>) => {
+    const plan = planOf(flow)
+    const supervisor = new Supervisor(plan, caller.context, { maxInFlight: 1 })
+    const observers = FlowObserver.fromContext(caller.context)
+    const running = supervisor.run(input, options, one) as Effect.Effect<Out, E | FlowError, R>
+    if (observers.length === 0 && !plan.layered) return running
+    supervisor.observe(observers)
+    return Effect.ensuring(running, supervisor.close)
+  })

@@ -1,0 +1,569 @@
+/**
+ * The supervisor: takes messages, starts a trace for each while there is room, knows them by their ids, and turns every
+ * end into exactly one outcome.
+ */
+import * as Arr from "effect/Array"
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Queue from "effect/Queue"
+import * as References from "effect/References"
+import * as Scheduler from "effect/Scheduler"
+import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
+import * as Tracer from "effect/Tracer"
+import { FlowError, type FlowErrorReason } from "../FlowError.ts"
+import type { FlowEvent } from "../FlowEvent.ts"
+import type { FlowObserver } from "../FlowObserver.ts"
+import type { Item, Options, RunOptions } from "../FlowRuntime.ts"
+import { CurrentTrace, type Headers, type Meta } from "../Trace.ts"
+import { AttemptScope } from "./attemptScope.ts"
+import { closeScopes, compensate } from "./compensate.ts"
+import { defaultCapacity, Hub } from "./hub.ts"
+import { joinIncomplete } from "./inner.ts"
+import { badMeta } from "./json.ts"
+import { Outcomes } from "./outcomes.ts"
+import type { Plan, Step } from "./plan.ts"
+import { Provided } from "./provided.ts"
+import { messageOf } from "./text.ts"
+import { failureOf, Info, running, Trace, type TraceExit } from "./trace.ts"
+import { type AnyEffect, enterPlan, Walk } from "./walk.ts"
+import { watch } from "./watch.ts"
+import * as Way from "./way.ts"
+
+type AnyFiber = Fiber.Fiber<unknown, unknown>
+
+/** What became of the open traces. */
+interface Drained {
+  readonly drained: number
+  readonly interrupted: ReadonlyArray<string>
+}
+
+/** Parts and results that wait for whoever streams a trace. */
+const streamBuffer = 64
+
+const defaultHeaders: Headers = { tenant: "default", priority: 0 }
+const noMeta: Meta = {}
+
+const cancelled = (reason: string | undefined): FlowErrorReason => ({ _tag: "TraceCancelled", reason })
+const shuttingDown: FlowErrorReason = { _tag: "ShuttingDown" }
+
+export class Supervisor {
+  readonly plan: Plan
+  readonly clock: Clock.Clock
+  readonly hub: Hub
+  /** Milliseconds that a node may resist interruption. */
+  readonly grace: number
+  readonly #context: Context.Context<never>
+  readonly #maxInFlight: number
+  /** `Open` takes messages; `Draining` lets the open ones end; `Closed` has none left. */
+  #state: "Open" | "Draining" | "Closed" = "Open"
+  readonly #traces = new Map<string, Trace>()
+  readonly #waiting = new Set<Trace>()
+  readonly outcomes: Outcomes
+  #inFlight = 0
+  #admitting = false
+  #ids = 0
+  #idPrefix: string | undefined
+  #caller: Context.Context<never> | undefined
+  #callerContext: Context.Context<never> | undefined
+  #permits: Array<Semaphore.Semaphore | undefined> | undefined
+  #onEmpty: (() => void) | undefined
+  #shutdown: Fiber.Fiber<Drained> | undefined
+  #hurry: (() => void) | undefined
+  #provided: Provided | undefined
+  #observers: ReadonlyArray<AnyFiber> = []
+
+  constructor(plan: Plan, context: Context.Context<never>, options: Options) {
+    this.plan = plan
+    this.#context = context
+    this.clock = Context.get(context, Clock.Clock)
+    this.hub = new Hub(this.clock, () => Context.get(context, Scheduler.Scheduler).makeDispatcher())
+    this.outcomes = new Outcomes(plan.name, this.clock, () => this.#release())
+    this.#maxInFlight = options.maxInFlight ?? 64
+    this.grace = options.interruptGrace === undefined
+      ? 5000
+      : Duration.toMillis(Duration.fromInputUnsafe(options.interruptGrace))
+  }
+
+  get open(): number {
+    return this.#traces.size
+  }
+
+  // ---------------------------------------------------------------- taking messages
+
+  /** A message becomes a trace, or is refused. */
+  accept(
+    input: unknown,
+    options: RunOptions | undefined,
+    caller: AnyFiber,
+    emitted: boolean
+  ): Trace | FlowError {
+    const traceId = options?.traceId ?? this.#nextId()
+    const refuse = (reason: FlowErrorReason, message: string): FlowError =>
+      new FlowError({ flow: this.plan.name, traceId, node: undefined, attempt: undefined, reason, message })
+    if (this.#state !== "Open") return refuse(shuttingDown, "The runtime is shutting down and takes no more messages")
+    if (this.#traces.has(traceId)) {
+      return refuse(
+        { _tag: "DuplicateTrace" },
+        "A trace with this id is open: choose another id, or wait until it has ended"
+      )
+    }
+    let meta = noMeta
+    if (options?.meta !== undefined) {
+      const key = badMeta(options.meta)
+      if (key !== undefined) {
+        return refuse(
+          { _tag: "InvalidMeta", key },
+          `The meta has at "${key}" what is not JSON: a connection, a lock or a client is a service, provided by a Layer`
+        )
+      }
+      meta = options.meta
+    }
+    const headers = options?.headers === undefined ? defaultHeaders : headersOf(options.headers)
+    const info = new Info(traceId, this.plan.name, headers, meta, this.#deadlineOf(options?.deadline))
+    const parent = Info.traceOf(Context.getOrUndefined(caller.context, CurrentTrace))
+    const trace = new Trace(this, info, input, this.#contextFor(caller), parent, emitted)
+    this.#traces.set(traceId, trace)
+    if (emitted) this.outcomes.expect()
+    return trace
+  }
+
+  #nextId(): string {
+    this.#idPrefix ??= globalThis.crypto.randomUUID()
+    return this.#ids === 0 ? (this.#ids++, this.#idPrefix) : `${this.#idPrefix}-${(this.#ids++).toString(36)}`
+  }
+
+  #deadlineOf(deadline: Duration.Input | undefined): number | undefined {
+    if (deadline === undefined) return undefined
+    const now = this.clock.currentTimeMillisUnsafe()
+    const left = Duration.fromInput(deadline)
+    if (left._tag === "None") return now
+    const millis = Duration.toMillis(left.value)
+    return millis === Infinity ? undefined : Number.isNaN(millis) ? now : now + millis
+  }
+
+  /** The runtime's services with the caller's span and log annotations, merged once per caller. */
+  #contextFor(caller: AnyFiber): Context.Context<never> {
+    if (caller.context === this.#caller) return this.#callerContext!
+    this.#caller = caller.context
+    return this.#callerContext = this.#mergeCaller(caller.context)
+  }
+
+  #mergeCaller(caller: Context.Context<never>): Context.Context<never> {
+    if (caller === this.#context) return caller
+    let context = this.#context
+    const span = Context.getOrUndefined(caller, Tracer.ParentSpan)
+    if (span !== undefined) context = Context.add(context, Tracer.ParentSpan, span)
+    const annotations = Context.get(caller, References.CurrentLogAnnotations)
+    if (Object.keys(annotations).length > 0) {
+      context = Context.add(context, References.CurrentLogAnnotations, annotations)
+    }
+    return context
+  }
+
+  /** Starts a trace if there is room for it, else lets it wait. */
+  admit(trace: Trace): void {
+    if (this.#sharesPlace(trace)) this.#start(trace)
+    else if (this.#inFlight < this.#maxInFlight) {
+      this.#take(trace)
+      this.#start(trace)
+    } else {
+      this.#waiting.add(trace)
+      this.#armDeadline(trace)
+    }
+  }
+
+  /** A trace inside a trace of this runtime shares its place: it can't wait for itself. */
+  #sharesPlace(trace: Trace): boolean {
+    for (let outer = trace.parent; outer !== undefined; outer = outer.parent) {
+      if (outer.supervisor === this && !outer.done) return true
+    }
+    return false
+  }
+
+  #take(trace: Trace): void {
+    trace.admitted = true
+    this.#inFlight++
+  }
+
+  /** A place is free: for whoever has waited longest. A loop, so that traces that end at once do not nest. */
+  #release(): void {
+    this.#inFlight--
+    if (this.#admitting) return
+    this.#admitting = true
+    while (this.#waiting.size > 0 && this.#inFlight < this.#maxInFlight) {
+      const [next] = this.#waiting
+      this.#waiting.delete(next!)
+      this.#take(next!)
+      this.#start(next!)
+    }
+    this.#admitting = false
+  }
+
+  // ---------------------------------------------------------------- running traces
+
+  #start(trace: Trace): void {
+    trace.state = running
+    trace.taken = true
+    if (trace.info.deadline !== undefined && this.pastDeadline(trace)) return
+    if (trace.emitted || this.hub.listening) trace.startedAt = this.clock.currentTimeMillisUnsafe()
+    if (this.hub.listening) this.hub.traceStarted(trace, trace.startedAt)
+    const scope = new AttemptScope()
+    const entered = enterPlan(trace, trace.frame, this.plan, trace.input, scope, Way.start.a, Way.start.b, 0)
+    if (!(entered instanceof Walk)) return this.#fork(trace, scope, entered(undefined))
+    trace.root = entered
+    const todo = entered.begin()
+    if (todo === undefined) this.#finish(trace, Exit.void)
+    else if (Exit.isExit(todo) && todo._tag === "Failure") this.#finish(trace, todo)
+    else this.#fork(trace, scope, entered.effect)
+  }
+
+  #fork(trace: Trace, scope: AttemptScope, effect: AnyEffect): void {
+    const context = scope.within(Context.add(trace.context, CurrentTrace, trace.info))
+    const fiber = Effect.runForkWith(context)(effect)
+    const exit = fiber.pollUnsafe()
+    if (exit !== undefined) return this.#finish(trace, exit)
+    trace.fiber = fiber
+    fiber.addObserver((end) => this.#finish(trace, end))
+    if (trace.state._tag === "Stopping") this.#interrupt(trace)
+    else this.#armDeadline(trace)
+    trace.onAdmitted?.()
+  }
+
+  #armDeadline(trace: Trace): void {
+    const { deadline } = trace.info
+    if (deadline === undefined || trace.deadlineTimer !== undefined) return
+    const left = Math.max(0, deadline - this.clock.currentTimeMillisUnsafe())
+    trace.deadlineTimer = Effect.runForkWith(trace.context)(
+      Effect.andThen(this.clock.sleep(Duration.millis(left)), Effect.sync(() => this.#expire(trace)))
+    )
+  }
+
+  #expire(trace: Trace): void {
+    this.stop(trace, { _tag: "DeadlineExceeded", deadline: trace.info.deadline! })
+  }
+
+  /** Whether a trace's deadline has passed; if so it is stopped. */
+  pastDeadline(trace: Trace): boolean {
+    if (this.clock.currentTimeMillisUnsafe() < trace.info.deadline!) return false
+    this.#expire(trace)
+    return true
+  }
+
+  /** Ends a trace for a reason that is not its own. The first reason counts. */
+  stop(trace: Trace, reason: FlowErrorReason): void {
+    switch (trace.state._tag) {
+      case "Waiting":
+        this.#waiting.delete(trace)
+        return this.#conclude(trace, Exit.fail(this.#errorFor(trace, reason)), reason)
+      case "Running":
+        trace.state = { _tag: "Stopping", reason }
+        // A trace that has no fiber is in its first step, or has not begun it.
+        if (trace.fiber !== undefined) this.#interrupt(trace)
+        else if (trace.root === undefined) this.#finish(trace, Exit.interrupt())
+        return
+      case "Ending":
+        return this.#armGrace(trace)
+    }
+  }
+
+  #interrupt(trace: Trace): void {
+    trace.fiber!.interruptUnsafe()
+    if (!trace.done) this.#armGrace(trace)
+  }
+
+  #armGrace(trace: Trace): void {
+    trace.graceTimer ??= Effect.runForkWith(trace.context)(
+      Effect.andThen(this.clock.sleep(Duration.millis(this.grace)), Effect.sync(() => this.#abandon(trace)))
+    )
+  }
+
+  /** A node, a finalizer or a compensation does not end: the trace goes on without it. */
+  #abandon(trace: Trace): void {
+    if (trace.done) return
+    if (trace.state._tag === "Ending") return this.#conclude(trace, trace.state.exit, trace.state.reason)
+    const walks = trace.walks === undefined || trace.walks.size === 0
+      ? trace.root === undefined ? [] : [trace.root]
+      : [...trace.walks]
+    for (const walk of walks) {
+      const { attempt, step } = walk.deepest
+      this.hub.nodeStuck(trace, step.name, attempt)
+    }
+    trace.graceTimer = undefined
+    this.#finish(trace, Exit.interrupt())
+  }
+
+  /** A trace's fiber tree has ended, or is left behind: what was acquired is released, what finished may be undone. */
+  #finish(trace: Trace, exit: Exit.Exit<unknown, unknown>): void {
+    if (trace.state._tag === "Ending" || trace.state._tag === "Done") return this.#undoLate(trace)
+    if (exit._tag === "Failure" && trace.root !== undefined) trace.root.ended(exit.cause, false)
+    const reason = trace.state._tag === "Stopping" ? trace.state.reason : undefined
+    const final = this.#exitOf(trace, exit, reason)
+    const nothingToUndo = trace.scopes === undefined && (trace.finished === undefined || final._tag === "Success")
+    if (nothingToUndo) return this.#conclude(trace, final, reason)
+    trace.state = { _tag: "Ending", exit: final, reason }
+    const ending = Effect.andThen(closeScopes(trace, exit), final._tag === "Success" ? Effect.void : compensate(trace))
+    const context = Context.add(trace.context, CurrentTrace, trace.info)
+    const fiber = Effect.runForkWith(context)(ending, { uninterruptible: true })
+    if (fiber.pollUnsafe() !== undefined) return this.#conclude(trace, final, reason)
+    if (reason !== undefined) this.#armGrace(trace)
+    fiber.addObserver(() => this.#conclude(trace, final, reason))
+  }
+
+  /** A node that was left behind has ended after all: if it finished, it is undone. */
+  #undoLate(trace: Trace): void {
+    if (trace.finished === undefined || trace.finished.length === 0) return
+    Effect.runForkWith(trace.context)(compensate(trace), { uninterruptible: true })
+  }
+
+  #exitOf(
+    trace: Trace,
+    exit: Exit.Exit<unknown, unknown>,
+    reason: FlowErrorReason | undefined
+  ): TraceExit {
+    if (reason !== undefined) return Exit.fail(this.#errorFor(trace, reason))
+    if (exit._tag === "Success") {
+      const incomplete = joinIncomplete(trace, trace.frame)
+      return incomplete === undefined ? Exit.succeed(trace.frame.results) : Exit.fail(incomplete)
+    }
+    const failure = failureOf(exit.cause)
+    return Exit.fail(
+      "error" in failure
+        ? failure.error
+        : this.nodeDied(trace, trace.failedAt?.node, trace.failedAt?.attempt, failure.defect)
+    )
+  }
+
+  /** What becomes of a defect. */
+  nodeDied(trace: Trace, node: string | undefined, attempt: number | undefined, defect: unknown): FlowError {
+    return trace.fail(
+      { _tag: "NodeDied", defect },
+      `Node "${node ?? "?"}" died: ${messageOf(defect)}`,
+      node,
+      attempt
+    )
+  }
+
+  #errorFor(trace: Trace, reason: FlowErrorReason): FlowError {
+    return trace.fail(reason, wordsFor(reason), trace.failedAt?.node, trace.failedAt?.attempt)
+  }
+
+  /** The one outcome of a trace. */
+  #conclude(trace: Trace, exit: TraceExit, reason: FlowErrorReason | undefined): void {
+    if (trace.done) return
+    this.#traces.delete(trace.info.traceId)
+    trace.deadlineTimer?.interruptUnsafe()
+    trace.graceTimer?.interruptUnsafe()
+    trace.root = undefined
+    if (this.hub.listening) {
+      if (exit._tag === "Success") this.hub.traceSucceeded(trace, exit.value.length)
+      else this.hub.traceEnded(trace, errorIn(exit), reason)
+    }
+    trace.conclude(exit)
+    if (trace.emitted) this.outcomes.deliver(trace, exit)
+    else if (trace.admitted) this.#release()
+    trace.onAdmitted?.()
+    if (this.#traces.size === 0) this.#onEmpty?.()
+  }
+
+  // ---------------------------------------------------------------- the ways in
+
+  run<A>(
+    input: unknown,
+    options: RunOptions | undefined,
+    view: (trace: Trace, exit: TraceExit) => Exit.Exit<A, unknown>
+  ): Effect.Effect<A, unknown> {
+    return Effect.withFiber((caller: AnyFiber) => {
+      const trace = this.accept(input, options, caller, false)
+      if (trace instanceof FlowError) return Exit.fail(trace)
+      this.admit(trace)
+      if (trace.state._tag === "Done") return view(trace, trace.state.exit)
+      return Effect.callback<A, unknown>((resume) => {
+        trace.whenDone((exit) => resume(view(trace, exit)))
+        return this.#stopAndWait(trace, cancelled("its caller was interrupted"))
+      })
+    })
+  }
+
+  #stopAndWait(trace: Trace, reason: FlowErrorReason): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.stop(trace, reason)
+      return this.#awaitEnd(trace)
+    })
+  }
+
+  #awaitEnd(trace: Trace): Effect.Effect<void> {
+    return trace.done
+      ? Effect.void
+      : Effect.callback<void>((resume) => {
+        const listener = () => resume(Effect.void)
+        trace.whenDone(listener)
+        return Effect.sync(() => trace.forget(listener))
+      })
+  }
+
+  emit(input: unknown, options: RunOptions | undefined): Effect.Effect<string, FlowError> {
+    return Effect.withFiber((caller: AnyFiber) => {
+      const trace = this.accept(input, options, caller, true)
+      if (trace instanceof FlowError) return Exit.fail(trace)
+      const { traceId } = trace.info
+      this.admit(trace)
+      if (trace.taken) return Exit.succeed(traceId)
+      return Effect.callback<string, FlowError>((resume) => {
+        trace.onAdmitted = () => {
+          trace.onAdmitted = undefined
+          const exit = trace.state._tag === "Done" ? trace.state.exit : undefined
+          const refused = !trace.taken && exit?._tag === "Failure" ? errorIn(exit) : undefined
+          resume(refused instanceof FlowError ? Exit.fail(refused) : Exit.succeed(traceId))
+        }
+        return Effect.sync(() => {
+          trace.onAdmitted = undefined
+          this.stop(trace, cancelled("its caller was interrupted"))
+        })
+      })
+    })
+  }
+
+  stream(input: unknown, options: RunOptions | undefined): Stream.Stream<Item<unknown, unknown>, unknown> {
+    const open = Effect.withFiber((caller: AnyFiber) => {
+      const trace = this.accept(input, options, caller, false)
+      if (trace instanceof FlowError) return Exit.fail(trace)
+      return Effect.map(Queue.bounded<Item<unknown, unknown>, unknown>(streamBuffer), (queue) => {
+        trace.sink = queue
+        trace.whenDone((exit) => {
+          if (exit._tag === "Success") Queue.failCauseUnsafe(queue, Cause.fail(Cause.Done()))
+          else Queue.failCauseUnsafe(queue, exit.cause)
+        })
+        this.admit(trace)
+        return { queue, trace }
+      })
+    })
+    return Stream.unwrap(Effect.map(
+      Effect.acquireRelease(open, ({ queue, trace }) =>
+        trace.done
+          ? Effect.void
+          : Effect.andThen(this.#stopAndWait(trace, cancelled("its consumer left")), Queue.shutdown(queue))),
+      ({ queue }) => Stream.fromQueue(queue)
+    ))
+  }
+
+  cancel(traceId: string, reason: string | undefined): Effect.Effect<boolean> {
+    return Effect.suspend(() => {
+      const trace = this.#traces.get(traceId)
+      return trace === undefined ? Exit.succeed(false) : Effect.as(this.#stopAndWait(trace, cancelled(reason)), true)
+    })
+  }
+
+  get events(): Stream.Stream<FlowEvent> {
+    return Stream.unwrap(Effect.map(
+      Effect.acquireRelease(
+        Effect.sync(() => this.hub.subscribe(defaultCapacity)),
+        (subscription) => Effect.sync(() => this.hub.unsubscribe(subscription))
+      ),
+      (subscription) => {
+        const pull: Effect.Effect<Arr.NonEmptyReadonlyArray<FlowEvent>, Cause.Done> = Effect
+          .flatMap(subscription.take, (events) =>
+            events === undefined ? Cause.done() : Arr.isReadonlyArrayNonEmpty(events) ? Effect.succeed(events) : pull)
+        return Stream.fromPull(Effect.succeed(pull))
+      }
+    ))
+  }
+
+  // ---------------------------------------------------------------- what steps share
+
+  /** The permits of a step whose policy bounds its concurrency. */
+  permits(step: Step): Semaphore.Semaphore | undefined {
+    if (step.concurrency === undefined) return undefined
+    const all = this.#permits ??= []
+    return all[step.id] ??= Semaphore.makeUnsafe(step.concurrency)
+  }
+
+  /** The effect with the services that `Node.provide` gave its step. */
+  withLayers(step: Step, effect: AnyEffect): AnyEffect {
+    return step.layer === undefined ? effect : (this.#provided ??= new Provided()).to(step.layer, effect)
+  }
+
+  // ---------------------------------------------------------------- observers and the end
+
+  /** Gives each observer its buffer and its fiber. */
+  observe(observers: ReadonlyArray<FlowObserver>): void {
+    this.#observers = observers.map((observer) => {
+      const subscription = this.hub.subscribe(observer.capacity ?? defaultCapacity)
+      return Effect.runForkWith(this.#context)(watch(observer, subscription))
+    })
+  }
+
+  shutdown(grace: number): Effect.Effect<Drained> {
+    return Effect.suspend(() => {
+      this.#shutdown ??= Effect.runForkWith(this.#context)(this.#drain(grace))
+      return Fiber.join(this.#shutdown)
+    })
+  }
+
+  /** Shuts down at once, or hurries a shutdown that waits. */
+  readonly close: Effect.Effect<void> = Effect.suspend(() => {
+    this.#hurry?.()
+    return Effect.asVoid(this.shutdown(0))
+  })
+
+  #drain(grace: number): Effect.Effect<Drained> {
+    return Effect.gen({ self: this }, function*() {
+      this.#state = "Draining"
+      for (const trace of this.#waiting) this.stop(trace, shuttingDown)
+      const open = this.#traces.size
+      this.outcomes.drain()
+      if (open > 0 && grace > 0) yield* this.#emptyWithin(grace)
+      const left = [...this.#traces.values()]
+      for (const trace of left) this.stop(trace, shuttingDown)
+      yield* Effect.forEach(left, (trace) => this.#awaitEnd(trace), { discard: true })
+      this.#state = "Closed"
+      this.outcomes.close()
+      this.hub.close()
+      if (this.#observers.length > 0) {
+        yield* Effect.timeoutOption(Fiber.awaitAll(this.#observers), Duration.millis(this.grace))
+        yield* Effect.forkDetach(Fiber.interruptAll(this.#observers))
+      }
+      if (this.#provided !== undefined) yield* this.#provided.close
+      const interrupted = left.map((trace) => trace.info.traceId)
+      return { drained: open - interrupted.length, interrupted }
+    })
+  }
+
+  #emptyWithin(grace: number): Effect.Effect<void> {
+    const empty = Effect.callback<void>((resume) => {
+      if (this.#traces.size === 0) return resume(Effect.void)
+      this.#onEmpty = this.#hurry = () => resume(Effect.void)
+    })
+    return Effect.asVoid(Effect.timeoutOption(empty, Duration.millis(grace)))
+  }
+}
+
+const headersOf = (given: Partial<Headers>): Headers => ({
+  tenant: given.tenant ?? defaultHeaders.tenant,
+  priority: given.priority ?? defaultHeaders.priority,
+  ...(given.topic === undefined ? undefined : { topic: given.topic })
+})
+
+const errorIn = (exit: Exit.Exit<unknown, unknown>): unknown => {
+  if (exit._tag === "Success") return undefined
+  const failure = failureOf(exit.cause)
+  return "error" in failure ? failure.error : failure.defect
+}
+
+const wordsFor = (reason: FlowErrorReason): string => {
+  switch (reason._tag) {
+    case "TraceCancelled":
+      return reason.reason === undefined ? "The trace was cancelled" : `The trace was cancelled: ${reason.reason}`
+    case "DeadlineExceeded":
+      return "The trace's deadline passed before it had ended"
+    case "ShuttingDown":
+      return "The runtime shut down before the trace had ended"
+    default:
+      return reason._tag
+  }
+}

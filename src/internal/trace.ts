@@ -1,0 +1,197 @@
+/** One trace, while it lives: what the runtime knows of a message, from acceptance to outcome. */
+import * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as Queue from "effect/Queue"
+import type * as Scope from "effect/Scope"
+import { FlowError, type FlowErrorReason } from "../FlowError.ts"
+import type { Item } from "../FlowRuntime.ts"
+import type { Headers, Meta, TraceInfo } from "../Trace.ts"
+import type { AttemptScope } from "./attemptScope.ts"
+import type { Finished } from "./compensate.ts"
+import { Frame } from "./frame.ts"
+import type { Step } from "./plan.ts"
+import type { Supervisor } from "./supervisor.ts"
+import type { Walk } from "./walk.ts"
+
+/** The service value behind `Trace.CurrentTrace`: what is known of a trace, and, for the engine alone, the trace. */
+export class Info implements TraceInfo {
+  readonly traceId: string
+  readonly flow: string
+  readonly headers: Headers
+  meta: Meta
+  readonly deadline: number | undefined
+  #trace: Trace | undefined
+
+  constructor(traceId: string, flow: string, headers: Headers, meta: Meta, deadline: number | undefined) {
+    this.traceId = traceId
+    this.flow = flow
+    this.headers = headers
+    this.meta = meta
+    this.deadline = deadline
+  }
+
+  /** The trace behind the service in a caller's context. */
+  static traceOf(info: unknown): Trace | undefined {
+    return typeof info === "object" && info !== null && #trace in info ? info.#trace : undefined
+  }
+
+  static bind(info: Info, trace: Trace): void {
+    info.#trace = trace
+  }
+}
+
+/** Who takes what a streamed trace gives. */
+export type Sink = Queue.Queue<Item<unknown, unknown>, unknown>
+
+/**
+ * Where a trace is: `Waiting` for admission; `Running`; `Stopping` once somebody asked it to end; `Ending` while what it
+ * acquired is released and what it did is undone; `Done` with its one outcome. The supervisor makes each transition.
+ */
+export type State =
+  | { readonly _tag: "Waiting" }
+  | { readonly _tag: "Running" }
+  | { readonly _tag: "Stopping"; readonly reason: FlowErrorReason }
+  | { readonly _tag: "Ending"; readonly exit: TraceExit; readonly reason: FlowErrorReason | undefined }
+  | { readonly _tag: "Done"; readonly exit: TraceExit }
+
+export type TraceExit = Exit.Exit<ReadonlyArray<unknown>, unknown>
+
+export const waiting: State = { _tag: "Waiting" }
+export const running: State = { _tag: "Running" }
+
+export class Trace {
+  readonly supervisor: Supervisor
+  readonly info: Info
+  readonly frame: Frame
+  readonly input: unknown
+  state: State = waiting
+  readonly context: Context.Context<never>
+  /** The trace of the same or another runtime that this one runs inside. */
+  readonly parent: Trace | undefined
+  /** Whether its outcome is fetched, or returned to its caller. */
+  readonly emitted: boolean
+  /** The first branch, while the trace runs. */
+  root: Walk | undefined
+  /** Undefined until the trace does something that takes time. */
+  fiber: Fiber.Fiber<unknown, unknown> | undefined
+  deadlineTimer: Fiber.Fiber<unknown> | undefined
+  graceTimer: Fiber.Fiber<unknown> | undefined
+  /** Whether it takes one of the runtime's places: not if it runs inside another trace of the same runtime. */
+  admitted = false
+  /** Whether it has begun: accepted, for one that was emitted. */
+  taken = false
+  startedAt = 0
+  failedAt: { readonly node: string; readonly attempt: number } | undefined
+  /** The branches that run in fibers of their own: who is named when one is stuck. */
+  walks: Set<Walk> | undefined
+  finished: Array<Finished> | undefined
+  /** Scopes of attempts that failed or were interrupted, to be closed before the outcome. */
+  scopes: Array<Scope.Closeable> | undefined
+  sink: Sink | undefined
+  #seq = 0
+  #visits: Int32Array | undefined
+  #onDone: Array<(exit: TraceExit) => void> | undefined
+  /** Called once it no longer waits for admission. */
+  onAdmitted: (() => void) | undefined
+
+  constructor(
+    supervisor: Supervisor,
+    info: Info,
+    input: unknown,
+    context: Context.Context<never>,
+    parent: Trace | undefined,
+    emitted: boolean
+  ) {
+    this.supervisor = supervisor
+    this.info = info
+    this.frame = new Frame(supervisor.plan)
+    this.input = input
+    this.context = context
+    this.parent = parent
+    this.emitted = emitted
+    Info.bind(info, this)
+  }
+
+  fail(reason: FlowErrorReason, message: string, node?: string, attempt?: number): FlowError {
+    const { flow, traceId } = this.info
+    return new FlowError({ flow, traceId, node, attempt, reason, message })
+  }
+
+  get done(): boolean {
+    return this.state._tag === "Done"
+  }
+
+  /** Calls back once the outcome stands; at once if it does. */
+  whenDone(listener: (exit: TraceExit) => void): void {
+    if (this.state._tag === "Done") listener(this.state.exit)
+    else (this.#onDone ??= []).push(listener)
+  }
+
+  forget(listener: (exit: TraceExit) => void): void {
+    const at = this.#onDone?.indexOf(listener) ?? -1
+    if (at >= 0) this.#onDone?.splice(at, 1)
+  }
+
+  /** The supervisor's last word on a trace. */
+  conclude(exit: TraceExit): void {
+    this.state = { _tag: "Done", exit }
+    const listeners = this.#onDone
+    this.#onDone = undefined
+    if (listeners !== undefined) for (const listener of listeners) listener(exit)
+  }
+
+  /** Counts a visit; false once there were more than the flow allows. */
+  visit(step: Step, maxHops: number): boolean {
+    const visits = this.#visits ??= new Int32Array(this.supervisor.plan.size)
+    return ++visits[step.id]! <= maxHops
+  }
+
+  annotate(key: string, value: unknown): void {
+    this.info.meta = { ...this.info.meta, [key]: value } as Meta
+  }
+
+  sendPart(step: Step, attempt: number, part: unknown): Effect.Effect<void> {
+    return this.sendParts(step, attempt, [part])
+  }
+
+  /** Hands parts to whoever streams this trace, and waits while they are slow. After the trace's end: nothing. */
+  sendParts(step: Step, attempt: number, parts: ReadonlyArray<unknown>): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (this.done) return Effect.void
+      const bad = step.part === undefined ? -1 : parts.findIndex((part) => !step.part!.is(part))
+      if (bad >= 0) {
+        return Effect.die(new TypeError(`node "${step.name}" emits a part: ${step.part!.explain(parts[bad])}`))
+      }
+      const items = parts.map((value): Item<unknown, unknown> => {
+        const seq = this.#seq++
+        if (this.supervisor.hub.listening) this.supervisor.hub.partEmitted(this, step.name, attempt, seq)
+        return { _tag: "Part", node: step.name, attempt, seq, value }
+      })
+      return this.sink === undefined ? Effect.void : Effect.asVoid(Queue.offerAll(this.sink, items))
+    })
+  }
+
+  sendResult(step: Step, value: unknown): Effect.Effect<void> {
+    return this.sink === undefined
+      ? Effect.void
+      : Effect.asVoid(Queue.offer(this.sink, { _tag: "Result", node: step.name, value }))
+  }
+
+  /** A fiber of this trace ended badly: what its attempt acquired is released before the outcome. */
+  leave(scope: AttemptScope): void {
+    if (scope.used) (this.scopes ??= []).push(scope.scope)
+  }
+}
+
+/** What a cause says to those who look at values: the first typed error, else the defect, else the interruption. */
+export const failureOf = (cause: Cause.Cause<unknown>): { readonly error: unknown } | { readonly defect: unknown } => {
+  let died: Cause.Die | undefined
+  for (const reason of cause.reasons) {
+    if (Cause.isFailReason(reason)) return { error: reason.error }
+    if (Cause.isDieReason(reason)) died ??= reason
+  }
+  return { defect: died === undefined ? new Error("the node was interrupted from within") : died.defect }
+}
