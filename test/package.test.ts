@@ -33,37 +33,10 @@ const modulesIn = (sub: string) =>
     .filter((file) => file.endsWith(".js"))
     .map((file) => file.replace(/\.js$/, ""))
 
-beforeAll(() => {
-  fs.mkdirSync(staged)
-  for (const name of ["package.json", "README.md", "LICENSE", "CHANGELOG.md", "src"]) {
-    if (fs.existsSync(path.join(root, name))) {
-      fs.cpSync(path.join(root, name), path.join(staged, name), { recursive: true })
-    }
-  }
-  const built = spawn(tsc, ["-p", "tsconfig.build.json", "--outDir", path.join(staged, "dist")], root)
-  assert.strictEqual(built.code, 0, built.output)
-  const npm = spawn("npm", ["pack", "--ignore-scripts", "--json", "--pack-destination", folder], staged)
-  assert.strictEqual(npm.code, 0, npm.output)
-  const answer: unknown = JSON.parse(npm.stdout)
-  // A list, or since npm 12 a record by name.
-  const report = Object.values(answer as Record<string, PackReport>)[0]!
-  packed = report.files.map((file) => file.path)
-  fs.mkdirSync(installed, { recursive: true })
-  const tar = spawn(
-    "tar",
-    ["-xzf", path.join(folder, report.filename), "--strip-components=1", "-C", installed],
-    folder
-  )
-  assert.strictEqual(tar.code, 0, tar.output)
-  fs.symlinkSync(path.join(root, "node_modules/effect"), path.join(consumer, "node_modules/effect"))
-  fs.writeFileSync(path.join(consumer, "package.json"), `{ "type": "module" }`)
-})
 interface PackReport {
   readonly filename: string
   readonly files: ReadonlyArray<{ readonly path: string }>
 }
-
-afterAll(() => fs.rmSync(folder, { recursive: true, force: true }))
 
 interface Lock {
   readonly packages: Readonly<Record<string, { readonly optionalDependencies?: Readonly<Record<string, string>> }>>
@@ -84,6 +57,34 @@ describe("the lock file", () => {
 })
 
 describe("the package", () => {
+  beforeAll(() => {
+    fs.mkdirSync(staged)
+    for (const name of ["package.json", "README.md", "LICENSE", "CHANGELOG.md", "src"]) {
+      if (fs.existsSync(path.join(root, name))) {
+        fs.cpSync(path.join(root, name), path.join(staged, name), { recursive: true })
+      }
+    }
+    const built = spawn(tsc, ["-p", "tsconfig.build.json", "--outDir", path.join(staged, "dist")], root)
+    assert.strictEqual(built.code, 0, built.output)
+    const npm = spawn("npm", ["pack", "--ignore-scripts", "--json", "--pack-destination", folder], staged)
+    assert.strictEqual(npm.code, 0, npm.output)
+    const answer: unknown = JSON.parse(npm.stdout)
+    // A list, or since npm 12 a record by name.
+    const report = Object.values(answer as Record<string, PackReport>)[0]!
+    packed = report.files.map((file) => file.path)
+    fs.mkdirSync(installed, { recursive: true })
+    const tar = spawn(
+      "tar",
+      ["-xzf", path.join(folder, report.filename), "--strip-components=1", "-C", installed],
+      folder
+    )
+    assert.strictEqual(tar.code, 0, tar.output)
+    fs.symlinkSync(path.join(root, "node_modules/effect"), path.join(consumer, "node_modules/effect"))
+    fs.writeFileSync(path.join(consumer, "package.json"), `{ "type": "module" }`)
+  })
+
+  afterAll(() => fs.rmSync(folder, { recursive: true, force: true }))
+
   it("holds what it needs, and neither tests nor secrets", () => {
     for (const file of ["package.json", "LICENSE", "README.md", "dist/index.js", "dist/index.d.ts", "src/index.ts"]) {
       assert.include(packed, file)
