@@ -11,7 +11,7 @@ import { parseSync } from "oxc-parser"
 import { filesBelow, lineAt, read, root } from "./lib.ts"
 
 /** The least number of fences. */
-const least = { "README.md": 1, src: 5 }
+const least = { "README.md": 1, src: 15 }
 
 /** A fence that can't be made into a test becomes one that fails with this sentence. */
 const fail = (sentence: string): never => {
