@@ -54,7 +54,8 @@ const Present: Context.Reference<boolean> = Context.Reference<boolean>("penguifl
  * seen // => ["TraceStarted", "NodeStarted", "NodeSucceeded", "TraceSucceeded"]
  * ```
  */
-export const layer = (observer: FlowObserver): Layer.Layer<never> => layerEffect(observer.name, Effect.succeed(observer))
+export const layer = (observer: FlowObserver): Layer.Layer<never> =>
+  layerEffect(observer.name, Effect.succeed(observer))
 
 /** As {@link layer}, of an observer that has to be made. What it holds is released with the layer. */
 export const layerEffect = <E, R>(

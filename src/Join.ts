@@ -83,5 +83,4 @@ export const all = <const Name extends string, const F extends Record<string, Sc
 export const collect = <const Name extends string, A>(
   name: Name,
   options: { readonly item: Schema.Schema<A>; readonly count: number }
-): Node.Node<Name, A, ReadonlyArray<A>> =>
-  nodeOf({ kind: "collect", name, input: options.item, count: options.count })
+): Node.Node<Name, A, ReadonlyArray<A>> => nodeOf({ kind: "collect", name, input: options.item, count: options.count })

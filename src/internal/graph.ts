@@ -125,7 +125,9 @@ const twins = (nodes: ReadonlyMap<NodeImpl, number>): Array<string> => {
         `two nodes are named "${node.name}" (row ${first} and row ${row}): give one another name with Node.named`
       )
     }
-    if (typeof node.name !== "string" || node.name === "") faults.push(`the node first mentioned in row ${row} has no name`)
+    if (typeof node.name !== "string" || node.name === "") {
+      faults.push(`the node first mentioned in row ${row} has no name`)
+    }
   }
   return faults
 }
@@ -209,7 +211,9 @@ const definitionFaults = (name: string, definition: Definition): Array<string> =
   }
   if (kind === "each") {
     if (!wholeFrom1(definition.concurrency)) {
-      faults.push(`Node.forEach over "${name}" has concurrency ${definition.concurrency}: it takes a whole number from 1`)
+      faults.push(
+        `Node.forEach over "${name}" has concurrency ${definition.concurrency}: it takes a whole number from 1`
+      )
     }
     if (definition.item !== undefined) faults.push(...definitionFaults(name, definition.item))
   }
@@ -245,13 +249,17 @@ const wayFaults = (
     const cycle = findCycle([...nodes.keys()], successors)
     if (cycle !== undefined) {
       faults.push(
-        `it has the cycle ${cycle.map((node) => node.name).join(" → ")}: bound it with \`Flow.make(…, { maxHops })\`, or make it a Loop`
+        `it has the cycle ${
+          cycle.map((node) => node.name).join(" → ")
+        }: bound it with \`Flow.make(…, { maxHops })\`, or make it a Loop`
       )
     }
   }
   const ingress = [...nodes.keys()].filter((node) => !targeted.has(node))
   if (ingress.length === 0) {
-    faults.push(`it has no ingress: an edge ends in every node (${[...nodes.keys()].map((node) => node.name).join(", ")})`)
+    faults.push(
+      `it has no ingress: an edge ends in every node (${[...nodes.keys()].map((node) => node.name).join(", ")})`
+    )
     return faults
   }
   const reached = new Set(ingress)

@@ -4,7 +4,7 @@
  * All of it begins late: a step that answers at once pays for nothing, the timer starts when the first instant has passed
  * without an answer, the retry machinery after the first failure.
  */
-import * as Cause from "effect/Cause"
+import type * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -56,7 +56,8 @@ const attempted = (walk: Walk): AnyEffect => {
 
 /** Where a predicate may want to try again after a bad output, the output is checked within the attempt. */
 const outputChecked = (walk: Walk, tried: AnyEffect): AnyEffect =>
-  walk.step.retryWhile === undefined || walk.step.kind === "loop" || walk.step.kind === "router" || walk.step.kind === "flow"
+  walk.step.retryWhile === undefined || walk.step.kind === "loop" || walk.step.kind === "router" ||
+    walk.step.kind === "flow"
     ? tried
     : Effect.flatMap(tried, (value) => walk.invalidOutput(value) ?? Exit.succeed(value))
 
@@ -78,7 +79,7 @@ const withTimeout = (walk: Walk, effect: AnyEffect, own: AttemptScope, outer: At
     if (answer !== undefined) return ended(answer)
     return Effect.callback<unknown, unknown>((resume) => {
       let timedOut = false
-      let timer: Fiber.Fiber<unknown> | undefined
+      let timer: Fiber.Fiber<unknown> | undefined = undefined
       const abandon = Effect.sync(() => {
         hub.nodeStuck(trace, step.name, walk.attempt)
         resume(Effect.suspend(() => ended(Exit.fail(overtime(walk)))))
@@ -149,7 +150,9 @@ const again = Effect.fnUntraced(function*(walk: Walk, firstCause: Cause.Cause<un
 /** What the policy is asked about: the node's error, or the runtime's. */
 const errorOf = (walk: Walk, cause: Cause.Cause<unknown>): unknown => {
   const failure = failureOf(cause)
-  return "error" in failure ? failure.error : walk.trace.supervisor.nodeDied(walk.trace, walk.step.name, walk.attempt, failure.defect)
+  return "error" in failure
+    ? failure.error
+    : walk.trace.supervisor.nodeDied(walk.trace, walk.step.name, walk.attempt, failure.defect)
 }
 
 const report = (walk: Walk, error: unknown): void => {

@@ -4,9 +4,9 @@
  */
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import type { FlowEvent } from "../FlowEvent.ts"
-import type { FlowErrorReason } from "../FlowError.ts"
 import type * as Scheduler from "effect/Scheduler"
+import type { FlowErrorReason } from "../FlowError.ts"
+import type { FlowEvent } from "../FlowEvent.ts"
 import { errorInfo } from "./text.ts"
 import type { Trace } from "./trace.ts"
 
@@ -178,7 +178,16 @@ export class Hub {
     if (!this.listening) return
     const { flow, traceId } = trace.info
     const at = this.now
-    this.#publish({ _tag: "NodeTimedOut", flow, traceId, node, attempt, at, durationMs: since(startedAt, at), timeoutMs })
+    this.#publish({
+      _tag: "NodeTimedOut",
+      flow,
+      traceId,
+      node,
+      attempt,
+      at,
+      durationMs: since(startedAt, at),
+      timeoutMs
+    })
   }
 
   nodeRetried(trace: Trace, node: string, attempt: number, delayMs: number): void {

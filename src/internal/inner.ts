@@ -1,6 +1,7 @@
 /** A flow or a node inside a node: subflows and `forEach`, in the same trace, each visit with a frame of its own. */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type { FlowError } from "../FlowError.ts"
 import { spread } from "./branches.ts"
 import { Frame } from "./frame.ts"
 import type { Plan } from "./plan.ts"
@@ -38,14 +39,16 @@ const resultsOf = (trace: Trace, frame: Frame): Exit.Exit<ReadonlyArray<unknown>
 }
 
 /** The failure of a frame whose joins did not get all they waited for. */
-export const joinIncomplete = (trace: Trace, frame: Frame) => {
+export const joinIncomplete = (trace: Trace, frame: Frame): FlowError | undefined => {
   const incomplete = frame.incomplete
   if (incomplete === undefined) return undefined
   const { missing, step } = incomplete
   trace.failedAt ??= { node: step.name, attempt: 1 }
   return trace.fail(
     { _tag: "JoinIncomplete", join: step.name, missing },
-    `Join "${step.name}" still waited for ${missing.join(", ")} when nothing more could arrive: every branch that feeds it has ended`,
+    `Join "${step.name}" still waited for ${
+      missing.join(", ")
+    } when nothing more could arrive: every branch that feeds it has ended`,
     step.name,
     1
   )

@@ -208,7 +208,8 @@ const compileStep = (definition: Definition, prefix: string, ids: Ids, once: boo
     cases: noCases,
     egress: -1,
     join: -1,
-    guarded: policy?.retry !== undefined || Number.isFinite(timeout) && timeout > 0 || policy?.concurrency !== undefined,
+    guarded: policy?.retry !== undefined || Number.isFinite(timeout) && timeout > 0 ||
+      policy?.concurrency !== undefined,
     retry: policy?.retry as Schedule.Schedule<unknown, unknown> | undefined,
     retryWhile: policy?.retryWhile as ((error: unknown) => boolean) | undefined,
     timeout: Number.isFinite(timeout) ? timeout : 0,

@@ -40,7 +40,9 @@ export const makeRuntime = <In, Out, E, R, Part>(
 ): Effect.Effect<FlowRuntime<In, Out, E, Part>, never, R | Scope.Scope> =>
   Effect.gen(function*() {
     const plan = planOf(flow)
-    const context = Context.omit(Scope.Scope, CurrentTrace)(yield* Effect.context<R | Scope.Scope>()) as Context.Context<never>
+    const context = Context.omit(Scope.Scope, CurrentTrace)(
+      yield* Effect.context<R | Scope.Scope>()
+    ) as Context.Context<never>
     const supervisor = new Supervisor(plan, context, options)
     supervisor.observe(FlowObserver.fromContext(context))
     // The supervisor's fiber: as long as it lives the runtime does.

@@ -467,8 +467,11 @@ export class Supervisor {
       ),
       (subscription) => {
         const pull: Effect.Effect<Arr.NonEmptyReadonlyArray<FlowEvent>, Cause.Done> = Effect
-          .flatMap(subscription.take, (events) =>
-            events === undefined ? Cause.done() : Arr.isReadonlyArrayNonEmpty(events) ? Effect.succeed(events) : pull)
+          .flatMap(
+            subscription.take,
+            (events) =>
+              events === undefined ? Cause.done() : Arr.isReadonlyArrayNonEmpty(events) ? Effect.succeed(events) : pull
+          )
         return Stream.fromPull(Effect.succeed(pull))
       }
     ))

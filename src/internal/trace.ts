@@ -2,7 +2,7 @@
 import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
+import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
@@ -140,7 +140,7 @@ export class Trace {
     this.state = { _tag: "Done", exit }
     const listeners = this.#onDone
     this.#onDone = undefined
-    if (listeners !== undefined) for (const listener of listeners) listener(exit)
+    if (listeners !== undefined) { for (const listener of listeners) listener(exit) }
   }
 
   /** Counts a visit; false once there were more than the flow allows. */

@@ -55,7 +55,16 @@ export class Walk implements Iterator<AnyEffect, void> {
   #stashed: AnyEffect | undefined
   readonly #result: { done: boolean; value: AnyEffect } = { done: false, value: Effect.void }
 
-  constructor(trace: Trace, frame: Frame, target: Target, input: unknown, scope: AttemptScope, a: number, b: number, depth: number) {
+  constructor(
+    trace: Trace,
+    frame: Frame,
+    target: Target,
+    input: unknown,
+    scope: AttemptScope,
+    a: number,
+    b: number,
+    depth: number
+  ) {
     this.trace = trace
     this.frame = frame
     this.depth = depth
@@ -124,7 +133,9 @@ export class Walk implements Iterator<AnyEffect, void> {
     if (maxHops !== undefined && !trace.visit(step, maxHops)) {
       return Exit.fail(trace.fail(
         { _tag: "HopsExhausted", maxHops },
-        `Node "${step.name}" was reached ${maxHops + 1} times in one trace, and the flow allows ${maxHops}: raise \`maxHops\`, or let a router leave the cycle`,
+        `Node "${step.name}" was reached ${
+          maxHops + 1
+        } times in one trace, and the flow allows ${maxHops}: raise \`maxHops\`, or let a router leave the cycle`,
         step.name,
         1
       ))
@@ -251,7 +262,12 @@ export class Walk implements Iterator<AnyEffect, void> {
       return trace.sendResult(step, value)
     }
     this.#phase = Ending
-    return spread(this, targets.length, (at, scope) => this.#branch(targets[at]!, value, scope, this.a, this.b), Infinity)
+    return spread(
+      this,
+      targets.length,
+      (at, scope) => this.#branch(targets[at]!, value, scope, this.a, this.b),
+      Infinity
+    )
   }
 
   #branch(target: Target, value: unknown, scope: AttemptScope, a: number, b: number): Walk {
@@ -284,7 +300,9 @@ export class Walk implements Iterator<AnyEffect, void> {
     const unknown = cases.find((name) => !step.cases.has(name))
     if (unknown !== undefined || cases.length === 1 && !step.cases.has(cases[0])) {
       return Exit.die(
-        new Error(`router "${step.name}" chose a case that it does not have: it has ${[...step.cases.keys()].join(", ")}`)
+        new Error(
+          `router "${step.name}" chose a case that it does not have: it has ${[...step.cases.keys()].join(", ")}`
+        )
       )
     }
     this.#succeeded()

@@ -24,7 +24,10 @@ export const watch = (observer: FlowObserver, subscription: Subscription): Effec
     if (events === undefined) return Effect.void
     const count = subscription.takeLost()
     const told = count === 0 ? Effect.void : guarded(() => lost(count))
-    return Effect.andThen(events.length === 0 ? told : Effect.andThen(told, guarded(() => observer.observe(events))), step)
+    return Effect.andThen(
+      events.length === 0 ? told : Effect.andThen(told, guarded(() => observer.observe(events))),
+      step
+    )
   })
   return step
 }
