@@ -72,6 +72,7 @@ const withTimeout = (walk: Walk, effect: AnyEffect, own: AttemptScope, outer: At
     const ended = (exit: Exit.Exit<unknown, unknown>): AnyEffect => {
       const used = walk.scope.used ? walk.scope.scope : undefined
       walk.scope = outer
+      walk.inner = undefined
       return used === undefined ? exit : Effect.andThen(Scope.close(used, exit), exit)
     }
     const child = Effect.runForkWith(own.within(parent.context))(effect)

@@ -40,6 +40,10 @@ export const makeRuntime = <In, Out, E, R, Part>(
 ): Effect.Effect<FlowRuntime<In, Out, E, Part>, never, R | Scope.Scope> =>
   Effect.gen(function*() {
     const plan = planOf(flow)
+    const fault = faultOf(options)
+    if (fault !== undefined) {
+      return yield* Effect.die(new RangeError(`The runtime of "${flow.name}" can't be made: ${fault}`))
+    }
     const context = Context.omit(Scope.Scope, CurrentTrace)(
       yield* Effect.context<R | Scope.Scope>()
     ) as Context.Context<never>
@@ -61,6 +65,19 @@ export const makeRuntime = <In, Out, E, R, Part>(
     }
     return runtime as unknown as FlowRuntime<In, Out, E, Part>
   })
+
+const faultOf = ({ interruptGrace, maxInFlight }: Options): string | undefined => {
+  if (
+    maxInFlight !== undefined && !(maxInFlight === Infinity || Number.isSafeInteger(maxInFlight) && maxInFlight > 0)
+  ) {
+    return `maxInFlight is ${maxInFlight}, and takes a whole number from 1, or Infinity`
+  }
+  if (interruptGrace === undefined) return undefined
+  const grace = Duration.fromInput(interruptGrace)
+  return grace._tag === "Some" && Duration.toMillis(grace.value) >= 0
+    ? undefined
+    : `interruptGrace is ${String(interruptGrace)}, and takes a duration`
+}
 
 /** See `Flow.run`: a supervisor for one message, closed after it only where there is something to close. */
 export const runOnce = <In, Out, E, R>(

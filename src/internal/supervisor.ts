@@ -106,7 +106,10 @@ export class Supervisor {
     const traceId = options?.traceId ?? this.#nextId()
     const refuse = (reason: FlowErrorReason, message: string): FlowError =>
       new FlowError({ flow: this.plan.name, traceId, node: undefined, attempt: undefined, reason, message })
-    if (this.#state !== "Open") return refuse(shuttingDown, "The runtime is shutting down and takes no more messages")
+    const parent = Info.traceOf(Context.getOrUndefined(caller.context, CurrentTrace))
+    if (this.#state !== "Open" && !this.#isInside(parent)) {
+      return refuse(shuttingDown, "The runtime is shutting down and takes no more messages")
+    }
     if (this.#traces.has(traceId)) {
       return refuse(
         { _tag: "DuplicateTrace" },
@@ -126,7 +129,6 @@ export class Supervisor {
     }
     const headers = options?.headers === undefined ? defaultHeaders : headersOf(options.headers)
     const info = new Info(traceId, this.plan.name, headers, meta, this.#deadlineOf(options?.deadline))
-    const parent = Info.traceOf(Context.getOrUndefined(caller.context, CurrentTrace))
     const trace = new Trace(this, info, input, this.#contextFor(caller), parent, emitted)
     this.#traces.set(traceId, trace)
     if (emitted) this.outcomes.expect()
@@ -168,19 +170,21 @@ export class Supervisor {
 
   /** Starts a trace if there is room for it, else lets it wait. */
   admit(trace: Trace): void {
-    if (this.#sharesPlace(trace)) this.#start(trace)
-    else if (this.#inFlight < this.#maxInFlight) {
-      this.#take(trace)
-      this.#start(trace)
-    } else {
+    const inside = this.#isInside(trace.parent)
+    if (!inside && this.#inFlight >= this.#maxInFlight) {
       this.#waiting.add(trace)
       this.#armDeadline(trace)
+      return
     }
+    // Inside a trace of this runtime a run shares that trace's place, and an emit takes one beyond the bound: neither can
+    // wait for itself.
+    if (!inside || trace.emitted) this.#take(trace)
+    this.#start(trace)
   }
 
-  /** A trace inside a trace of this runtime shares its place: it can't wait for itself. */
-  #sharesPlace(trace: Trace): boolean {
-    for (let outer = trace.parent; outer !== undefined; outer = outer.parent) {
+  /** Whether a trace of this runtime, still open, is what a message comes from. */
+  #isInside(parent: Trace | undefined): boolean {
+    for (let outer = parent; outer !== undefined; outer = outer.parent) {
       if (outer.supervisor === this && !outer.done) return true
     }
     return false
@@ -210,7 +214,7 @@ export class Supervisor {
   #start(trace: Trace): void {
     trace.state = running
     trace.taken = true
-    if (trace.info.deadline !== undefined && this.pastDeadline(trace)) return
+    if (trace.info.deadline !== undefined && this.pastDeadline(trace)) return this.#finish(trace, Exit.interrupt())
     if (trace.emitted || this.hub.listening) trace.startedAt = this.clock.currentTimeMillisUnsafe()
     if (this.hub.listening) this.hub.traceStarted(trace, trace.startedAt)
     const scope = new AttemptScope()
@@ -263,9 +267,8 @@ export class Supervisor {
         return this.#conclude(trace, Exit.fail(this.#errorFor(trace, reason)), reason)
       case "Running":
         trace.state = { _tag: "Stopping", reason }
-        // A trace that has no fiber is in its first step, or has not begun it.
+        // A trace that has no fiber yet is in its first step, and sees its state after it.
         if (trace.fiber !== undefined) this.#interrupt(trace)
-        else if (trace.root === undefined) this.#finish(trace, Exit.interrupt())
         return
       case "Ending":
         return this.#armGrace(trace)
@@ -364,10 +367,10 @@ export class Supervisor {
       if (exit._tag === "Success") this.hub.traceSucceeded(trace, exit.value.length)
       else this.hub.traceEnded(trace, errorIn(exit), reason)
     }
-    trace.conclude(exit)
+    trace.state = { _tag: "Done", exit }
     if (trace.emitted) this.outcomes.deliver(trace, exit)
     else if (trace.admitted) this.#release()
-    trace.onAdmitted?.()
+    trace.tell(exit)
     if (this.#traces.size === 0) this.#onEmpty?.()
   }
 

@@ -135,9 +135,9 @@ export class Trace {
     if (at >= 0) this.#onDone?.splice(at, 1)
   }
 
-  /** The supervisor's last word on a trace. */
-  conclude(exit: TraceExit): void {
-    this.state = { _tag: "Done", exit }
+  /** Tells whoever waits. */
+  tell(exit: TraceExit): void {
+    this.onAdmitted?.()
     const listeners = this.#onDone
     this.#onDone = undefined
     if (listeners !== undefined) { for (const listener of listeners) listener(exit) }
