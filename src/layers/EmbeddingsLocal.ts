@@ -124,14 +124,13 @@ export const layerEmbedder = (
       EmbeddingModel.make({
         embedMany: ({ inputs }) =>
           Effect.map(
-            Effect.forEach(inputs, (text, index) => {
-              const vector = embedder.embed(text)
-              return vector === undefined
-                ? Effect.fail(nothingToEmbed(index, inputs.length))
-                : inputs.length === 1
-                ? Effect.succeed(vector)
-                : Effect.as(Effect.yieldNow, vector)
-            }),
+            Effect.forEach(inputs, (text, index) =>
+              Effect.flatMap(Effect.yieldNow, () => {
+                const vector = embedder.embed(text)
+                return vector === undefined
+                  ? Effect.fail(nothingToEmbed(index, inputs.length))
+                  : Effect.succeed(vector)
+              })),
             (results) => ({ results, usage: { inputTokens: undefined } })
           )
       })

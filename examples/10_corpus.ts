@@ -1,0 +1,130 @@
+/**
+ * @title The first real run: 233 addresses through an enrichment flow into a database
+ *
+ * `npm start`, or `npm start -- --help`. The flow itself is in `corpus/flow.ts`, the services it needs in
+ * `corpus/services.ts` and `corpus/store.ts`; this file is the command around it.
+ */
+// Compiles schemas, for the whole process: an application's choice, and only before any schema is used.
+// oxlint-disable-next-line import/no-unassigned-import
+import "effect/schema/SchemaJITCompiler/enable"
+import { NodeServices } from "@effect/platform-node"
+import { Data, Effect, Layer, Option, Runtime } from "effect"
+import { Command, Flag } from "effect/cli"
+import { mkdir } from "node:fs/promises"
+import { dirname, join, relative } from "node:path"
+import * as Sqlite from "penguiflow/layers/Sqlite"
+import { readInput, type UnreadableInput } from "./corpus/input.ts"
+import { report } from "./corpus/report.ts"
+import { runAll } from "./corpus/run.ts"
+import * as Services from "./corpus/services.ts"
+import * as Store from "./corpus/store.ts"
+import * as Terminal from "./corpus/terminal.ts"
+
+/** How the process ends; nothing more is said about it. */
+class Ended extends Data.TaggedError("Ended")<{ readonly code: number }> {
+  override readonly [Runtime.errorExitCode] = this.code
+  override readonly [Runtime.errorReported] = false
+}
+
+const bundled = join(import.meta.dirname, "data", "sotu.ndjson.gz")
+const fromHere = (path: string) => relative(process.cwd(), path) || path
+
+const atLeastOne = (name: string) =>
+  Flag.Int(name).pipe(Flag.filter((n) => n >= 1, () => "Expected a whole number from 1 on"))
+
+const command = Command.make("corpus", {
+  input: Flag.String("input").pipe(
+    Flag.withDefault(bundled),
+    Flag.withMetavar("FILE"),
+    Flag.withDescription("JSON lines with id, year, name, party and text, compressed with gzip or not")
+  ),
+  db: Flag.String("db").pipe(
+    Flag.withDefault(join(".penguiflow", "corpus.sqlite")),
+    Flag.withMetavar("FILE"),
+    Flag.withDescription("The SQLite database that documents are stored in; made if it is not there")
+  ),
+  concurrency: atLeastOne("concurrency").pipe(
+    Flag.withDefault(8),
+    Flag.withDescription("How many documents are in the flow at once")
+  ),
+  limit: atLeastOne("limit").pipe(Flag.optional, Flag.withDescription("Only the first so many documents")),
+  near: Flag.String("near").pipe(
+    Flag.optional,
+    Flag.withMetavar("ID"),
+    Flag.withDescription("Whose nearest neighbours are shown at the end")
+  )
+}, ({ concurrency, db, input, limit, near }) =>
+  Effect.gen(function*() {
+    const terminal = yield* Terminal.Terminal
+    const interruption = yield* Terminal.interruption
+    const { faults, lines } = yield* readInput(input)
+    yield* Effect.ignore(Effect.tryPromise(() => mkdir(dirname(db), { recursive: true })))
+    const taken = lines.slice(0, Option.getOrElse(limit, () => lines.length))
+    yield* terminal.note(`${taken.length} documents from ${fromHere(input)} into ${db}. Learning which words are rare…`)
+
+    // The database first: whether it can be opened is known at once, the rest takes a moment.
+    const services = Store.layer.pipe(
+      Layer.provideMerge(Services.layer(lines)),
+      Layer.provideMerge(Sqlite.layer({ filename: db }))
+    )
+    const code = yield* Effect.provide(
+      Effect.gen(function*() {
+        const ran = yield* runAll(taken, { concurrency, interruption })
+        const damaged = faults.map(({ line, message }) => ({ line, node: "input", message }))
+        const summary = { ...ran, total: ran.total + damaged.length, failures: [...damaged, ...ran.failures] }
+        yield* report(summary, { near })
+        const { failures, interrupted, replaced, stored, total, unchanged } = summary
+        yield* terminal.print("")
+        if (Option.isSome(interrupted)) {
+          const done = stored + replaced + unchanged + failures.length
+          const rest = done < total ? "Run it again to do the rest." : "That was all of them."
+          yield* terminal.print(`Interrupted after ${done} of ${total} documents. ${rest}`)
+          return interrupted.value
+        }
+        if (failures.length > 0) {
+          yield* terminal.print(`${failures.length} of ${total} documents failed; the others are stored.`)
+          return 1
+        }
+        yield* terminal.print(
+          stored + replaced === 0
+            ? `All ${unchanged} documents were stored already: nothing was stored twice.`
+            : `Run it again: it will find these ${total} documents, and store nothing twice.`
+        )
+        return 0
+      }),
+      services
+    )
+    if (code !== 0) yield* new Ended({ code })
+  }).pipe(Effect.scoped, Effect.provide(Terminal.layer))).pipe(
+    Command.withDescription(
+      `Runs the State of the Union addresses through a flow: validates, embeds and classifies each,
+  reads who gave it, stores all of it in one transaction, and checks what was stored.
+
+  Ctrl-C finishes what is open and says how far it came; a second one ends at once.
+
+  Exit codes: 0 all is stored, 1 some documents failed, 2 wrong usage or nothing could be begun,
+  130 interrupted.`
+    ),
+    Command.withExamples([
+      { command: "npm start", description: "All 233 addresses" },
+      { command: "npm start -- --limit 20 --concurrency 2", description: "The first 20, two at a time" }
+    ])
+  )
+
+const say = (error: { readonly message: string }) =>
+  Effect.andThen(Effect.sync(() => process.stderr.write(`✗ ${error.message}\n`)), new Ended({ code: 2 }))
+
+const main = Command.run(command, { version: "0.1.0" }).pipe(
+  Effect.catchTags({
+    ShowHelp: (help) => help.errors.length > 0 ? new Ended({ code: 2 }) : Effect.void,
+    UnreadableInput: (error: UnreadableInput) => say(error),
+    SqlError: say,
+    MigrationError: say
+  }),
+  Effect.provide(NodeServices.layer)
+)
+
+// Like NodeRuntime.runMain, but signals are the command's own business: a first Ctrl-C is not an interruption here.
+Runtime.makeRunMain(({ fiber, teardown }) => {
+  fiber.addObserver((exit) => teardown(exit, (code) => process.exitCode = code))
+})(main)
