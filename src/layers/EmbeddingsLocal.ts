@@ -242,5 +242,6 @@ const hash = (text: string): number => {
 const mix = (bits: number): number => {
   let h = Math.imul(bits ^ (bits >>> 16), 0x85ebca6b)
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35)
-  return (h ^ (h >>> 16)) >>> 0
+  // Signed: V8 keeps a 32-bit integer in a map without boxing it.
+  return h ^ (h >>> 16)
 }
