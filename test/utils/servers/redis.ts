@@ -1,0 +1,35 @@
+/** A private Redis server: its own folder and port, gone after the test. */
+import { Effect, type Scope } from "effect"
+import { accepts, type Daemon, daemon, firstOf, freePort, ordinaryUser, temporaryFolder } from "./process.ts"
+
+const command = firstOf("/usr/bin/redis-server", "/usr/local/bin/redis-server", "/opt/homebrew/bin/redis-server")
+
+/** False where Redis is not installed: then its tests are skipped. */
+export const available: boolean = command !== undefined
+
+export interface RedisServer extends Daemon {
+  readonly port: number
+  readonly url: string
+}
+
+/** Starts one. With `durable`, what it has acknowledged is there again after `kill` and `start`. */
+export const start = (
+  options: { readonly durable?: boolean | undefined } = {}
+): Effect.Effect<RedisServer, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const user = ordinaryUser("redis")
+    const home = yield* temporaryFolder("redis", user)
+    const port = yield* freePort
+    const server = yield* daemon({
+      command: command ?? "redis-server",
+      args: [
+        ...["--port", String(port), "--bind", "127.0.0.1", "--dir", home, "--save", "", "--daemonize", "no"],
+        ...(options.durable === true ? ["--appendonly", "yes", "--appendfsync", "always"] : [])
+      ],
+      user,
+      cwd: home,
+      ready: accepts(port),
+      stopSignal: "SIGTERM"
+    })
+    return { ...server, port, url: `redis://127.0.0.1:${port}` }
+  })
