@@ -59,16 +59,14 @@ export const start = (options: {
     const home = yield* temporaryFolder("postgres", user)
     const data = Path.join(home, "data")
     const port = yield* freePort
-    yield* run(Path.join(bin, "initdb"), [
-      ...["-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync", "--no-instructions"]
-    ], user)
+    const flags = "-U postgres -A trust -E UTF8 --no-locale --no-sync --no-instructions".split(" ")
+    yield* run(Path.join(bin, "initdb"), ["-D", data, ...flags], user)
     const certificate = Path.join(home, "server.crt")
     if (options.tls === true) {
-      yield* run("openssl", [
-        ...["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"],
-        ...["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
-        ...["-keyout", Path.join(home, "server.key"), "-out", certificate]
-      ], user)
+      const request = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost".split(" ")
+      const names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+      const files = ["-keyout", Path.join(home, "server.key"), "-out", certificate]
+      yield* run("openssl", [...request, ...names, ...files], user)
       yield* Effect.promise(() => Fs.chmod(Path.join(home, "server.key"), 0o600))
     }
     yield* Effect.promise(async () => {

@@ -23,7 +23,11 @@ export const start = (
     const server = yield* daemon({
       command: command ?? "redis-server",
       args: [
-        ...["--port", String(port), "--bind", "127.0.0.1", "--dir", home, "--save", "", "--daemonize", "no"],
+        ...`--port ${port} --bind 127.0.0.1 --daemonize no`.split(" "),
+        "--dir",
+        home,
+        "--save",
+        "",
         ...(options.durable === true ? ["--appendonly", "yes", "--appendfsync", "always"] : [])
       ],
       user,
