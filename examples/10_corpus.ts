@@ -8,7 +8,7 @@
 // oxlint-disable-next-line import/no-unassigned-import
 import "effect/schema/SchemaJITCompiler/enable"
 import { NodeServices } from "@effect/platform-node"
-import { Data, Effect, Layer, Option, Runtime } from "effect"
+import { Data, Deferred, Effect, Layer, Option, Runtime } from "effect"
 import { Command, Flag } from "effect/cli"
 import { mkdir } from "node:fs/promises"
 import { dirname, join, relative } from "node:path"
@@ -56,7 +56,7 @@ const command = Command.make("corpus", {
 }, ({ concurrency, db, input, limit, near }) =>
   Effect.gen(function*() {
     const terminal = yield* Terminal.Terminal
-    const interruption = yield* Terminal.interruption
+    const interruption = Deferred.await(yield* Terminal.interruption)
     const { faults, lines } = yield* readInput(input)
     yield* Effect.ignore(Effect.tryPromise(() => mkdir(dirname(db), { recursive: true })))
     const taken = lines.slice(0, Option.getOrElse(limit, () => lines.length))
@@ -94,7 +94,7 @@ const command = Command.make("corpus", {
       }),
       services
     )
-    if (code !== 0) yield* new Ended({ code })
+    if (code !== 0) return yield* new Ended({ code })
   }).pipe(Effect.scoped, Effect.provide(Terminal.layer))).pipe(
     Command.withDescription(
       `Runs the State of the Union addresses through a flow: validates, embeds and classifies each,

@@ -73,5 +73,5 @@ export const interruption = Effect.gen(function*() {
     Effect.sync(() => process.on("SIGINT", on).on("SIGTERM", on)),
     () => Effect.sync(() => process.off("SIGINT", on).off("SIGTERM", on))
   )
-  return Deferred.await(asked)
+  return asked
 })

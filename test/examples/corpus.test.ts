@@ -73,6 +73,7 @@ describe("the first real run", () => {
         ) {
           assert.include(first.out, part)
         }
+        assert.include(first.out, "validate ┼─ author ───┼─ gather ── store ── verify")
         assert.include(first.err, "12 of 12 documents")
         // Neither colours nor control codes where nobody looks.
         assert.notInclude(first.out + first.err, "\u001b")

@@ -70,18 +70,16 @@ describe("Sqlite", () => {
   it.effect("takes its options from Config, and says which one is missing", () =>
     Effect.gen(function*() {
       const filename = yield* file
-      const layer = Sqlite.layerConfig({ filename: Config.String("DATABASE_FILE") })
-      const query = SqlClient.SqlClient.use((sql) => sql`SELECT 1 AS one`)
-      const rows = yield* query.pipe(
-        Effect.provide(layer),
-        Effect.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({ DATABASE_FILE: filename })))
-      )
-      assert.deepStrictEqual([...rows], [{ one: 1 }])
-      const error = yield* query.pipe(
-        Effect.provide(layer),
-        Effect.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({}))),
-        Effect.flip
-      )
+      const query = (config: Record<string, string>) =>
+        SqlClient.SqlClient.use((sql) => sql`SELECT 1 AS one`).pipe(
+          Effect.provide(
+            Sqlite.layerConfig({ filename: Config.String("DATABASE_FILE") }).pipe(
+              Layer.provide(ConfigProvider.layer(ConfigProvider.fromUnknown(config)))
+            )
+          )
+        )
+      assert.deepStrictEqual([...(yield* query({ DATABASE_FILE: filename }))], [{ one: 1 }])
+      const error = yield* Effect.flip(query({}))
       assert.strictEqual(error._tag, "ConfigError")
       assert.include(error.message, "DATABASE_FILE")
     }))
