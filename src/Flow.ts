@@ -13,8 +13,11 @@ import { runOnce } from "./internal/runtime.ts"
 import type * as Node from "./Node.ts"
 
 type NodesOf<A extends ReadonlyArray<AnyEdges>> = A[number]["from"] | A[number]["~to"]
-/** A name known only as `string` says nothing about which node it is: such a node counts as ingress and as egress. */
-type Known<Name> = Name extends string ? (string extends Name ? never : Name) : never
+/**
+ * A name known only as `string`, or as a pattern of strings, says nothing about which node it is: such a node counts as
+ * ingress and as egress.
+ */
+type Known<Name> = Name extends string ? ({} extends { readonly [K in Name]: 1 } ? never : Name) : never
 type Targeted<A extends ReadonlyArray<AnyEdges>> = Known<A[number]["~to"]["name"]>
 type Sourced<A extends ReadonlyArray<AnyEdges>> = Known<
   { [K in keyof A]: [A[K]["~to"]] extends [never] ? never : A[K]["from"]["name"] }[number]

@@ -10,7 +10,8 @@
  * | `concurrency` | how many traces are inside at once | per attempt, not during backoff |
  * | `validate` | the type side of input and output | per attempt |
  *
- * The parts act from the outside in: retry around timeout around permit around validation around `run`. A deadline
+ * The parts act from the outside in: retry around permit around timeout around validation around `run`: waiting for a
+ * permit does not count against the timeout. A deadline
  * belongs to the trace, not to a node: see `RunOptions.deadline`.
  */
 import type * as Duration from "effect/Duration"

@@ -14,9 +14,16 @@ import * as Scope from "effect/Scope"
 export class AttemptScope {
   scope: Scope.Closeable = Scope.makeUnsafe()
 
-  /** The context of a fiber that starts with this scope. */
+  #outer: Context.Context<never> | undefined
+  #within: Context.Context<never> | undefined
+
+  /** The context of a fiber that starts with this scope. Branches that share it share the context as well. */
   within(context: Context.Context<never>): Context.Context<never> {
-    return Context.add(context, Scope.Scope, this.scope)
+    if (this.#within === undefined || this.#outer !== context) {
+      this.#outer = context
+      this.#within = Context.add(context, Scope.Scope, this.scope)
+    }
+    return this.#within
   }
 
   get used(): boolean {
@@ -27,6 +34,7 @@ export class AttemptScope {
   renew(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
     const used = this.scope
     this.scope = Scope.makeUnsafe()
+    this.#within = undefined
     return Effect.andThen(
       Effect.withFiberSucceed((fiber: Fiber.Fiber<unknown, unknown>) => fiber.setContext(this.within(fiber.context))),
       Scope.close(used, exit)

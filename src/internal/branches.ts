@@ -9,7 +9,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import { AttemptScope } from "./attemptScope.ts"
 import type { Trace } from "./trace.ts"
-import type { AnyEffect, Walk } from "./walk.ts"
+import { answered, type AnyEffect, type Walk } from "./walk.ts"
 
 /** So many branches that answer at once are walked before others get their turn. */
 const breath = 512
@@ -17,83 +17,119 @@ const breath = 512
 /** So many nested starts or ends share one stack. */
 const maxNesting = 32
 
+type AnyFiber = Fiber.Fiber<unknown, unknown>
+
+/** What makes the branches: the `at`-th walk, in a fiber that carries this scope. */
+type MakeWalk = (at: number, scope: AttemptScope) => Walk
+
 /** Runs `count` walks, at most `concurrency` in fibers at a time. */
 export const spread = (
   parent: { readonly trace: Trace; readonly depth: number },
   count: number,
-  make: (at: number, scope: AttemptScope) => Walk,
+  make: MakeWalk,
   concurrency: number
 ): AnyEffect =>
-  Effect.withFiber((fiber: Fiber.Fiber<unknown, unknown>) => {
-    const { trace } = parent
-    const deep = (parent.depth + 1) % maxNesting === 0
-    const children = new Map<Fiber.Fiber<unknown, unknown>, Walk>()
-    let started = 0
-    let failure: Exit.Failure<unknown, unknown> | undefined
-    let stopped = false
-    let resume: ((effect: AnyEffect) => void) | undefined
-    let final: AnyEffect | undefined
+  Effect.withFiber((fiber: AnyFiber) => new Branches(fiber, parent.trace, parent.depth, count, make, concurrency).run())
 
-    const finish = (): void => {
-      final = failure ?? Exit.void
-      // An end that answers its parent inside itself would nest as deep as the branches do.
-      if (resume !== undefined) resume(deep ? Effect.andThen(Effect.yieldNow, final) : final)
-    }
-    const fail = (exit: Exit.Failure<unknown, unknown>, walk: Walk): void => {
-      const first = failure === undefined && !stopped
-      walk.ended(exit.cause, !first)
-      if (!first) return
-      failure = exit
-      for (const child of children.keys()) child.interruptUnsafe(fiber.id)
-    }
-    const onExit = (child: Fiber.Fiber<unknown, unknown>, walk: Walk, exit: Exit.Exit<unknown, unknown>): void => {
-      children.delete(child)
-      trace.walks?.delete(walk)
-      if (exit._tag === "Failure") fail(exit, walk)
-      pump()
-    }
-    const launch = (walk: Walk): void => {
-      const child = Effect.runForkWith(walk.scope.within(fiber.context))(
-        deep ? Effect.andThen(Effect.yieldNow, walk.effect) : walk.effect
-      )
-      const exit = child.pollUnsafe()
-      if (exit !== undefined) {
-        if (exit._tag === "Failure") fail(exit, walk)
-        return
-      }
-      children.set(child, walk)
-      ;(trace.walks ??= new Set()).add(walk)
-      child.addObserver((end) => onExit(child, walk, end))
-      if (failure !== undefined) child.interruptUnsafe(fiber.id)
-    }
-    let pumping = false
-    const pump = (): void => {
-      if (pumping || stopped) return
-      pumping = true
-      let budget = breath
-      let spare: AttemptScope | undefined
-      while (failure === undefined && started < count && children.size < concurrency) {
-        if (--budget === 0) {
-          fiber.currentDispatcher.scheduleTask(pump, 0)
-          break
-        }
-        const walk = make(started++, spare ??= new AttemptScope())
-        const todo = deep ? Effect.void : walk.begin()
-        if (todo === undefined) continue
-        spare = undefined
-        if (Exit.isExit(todo) && todo._tag === "Failure") fail(todo, walk)
-        else launch(walk)
-      }
-      pumping = false
-      if (children.size === 0 && (failure !== undefined || started >= count)) finish()
-    }
-    pump()
-    if (final !== undefined) return final
-    return Effect.callback<unknown, unknown>((done) => {
-      resume = done
+class Branches {
+  readonly #fiber: AnyFiber
+  readonly #trace: Trace
+  readonly #count: number
+  readonly #make: MakeWalk
+  readonly #concurrency: number
+  /** A start or an end that answers inside another would nest as deep as the branches do: every so often it waits. */
+  readonly #deep: boolean
+  #children: Map<AnyFiber, Walk> | undefined
+  #live = 0
+  #started = 0
+  #pumping = false
+  /** The parent was interrupted. */
+  #stopped = false
+  #failure: Exit.Failure<unknown, unknown> | undefined
+  #final: AnyEffect | undefined
+  #resume: ((effect: AnyEffect) => void) | undefined
+
+  constructor(fiber: AnyFiber, trace: Trace, depth: number, count: number, make: MakeWalk, concurrency: number) {
+    this.#fiber = fiber
+    this.#trace = trace
+    this.#count = count
+    this.#make = make
+    this.#concurrency = concurrency
+    this.#deep = (depth + 1) % maxNesting === 0
+  }
+
+  run(): AnyEffect {
+    this.#pump()
+    return this.#final ?? Effect.callback<unknown, unknown>((resume) => {
+      this.#resume = resume
       return Effect.suspend(() => {
-        stopped = true
-        return Fiber.interruptAll([...children.keys()])
+        this.#stopped = true
+        return this.#children === undefined ? Effect.void : Fiber.interruptAll([...this.#children.keys()])
       })
     })
-  })
+  }
+
+  /** Starts what may start. */
+  #pump(): void {
+    if (this.#pumping || this.#stopped) return
+    this.#pumping = true
+    let budget = breath
+    // A scope that no attempt has used serves the next branch as well.
+    let spare: AttemptScope | undefined
+    while (this.#failure === undefined && this.#started < this.#count && this.#live < this.#concurrency) {
+      if (--budget === 0) {
+        this.#fiber.currentDispatcher.scheduleTask(() => this.#pump(), 0)
+        break
+      }
+      const scope = spare ??= new AttemptScope()
+      const walk = this.#make(this.#started++, scope)
+      const todo = this.#deep ? Effect.void : walk.begin()
+      if (todo === undefined) continue
+      const running = answered(todo) && todo._tag === "Failure" ? this.#fail(todo, walk) : this.#launch(walk)
+      if (running || walk.scope !== scope || scope.used) spare = undefined
+    }
+    this.#pumping = false
+    if (this.#live === 0 && (this.#failure !== undefined || this.#started >= this.#count)) this.#finish()
+  }
+
+  /** Whether the branch goes on in a fiber. */
+  #launch(walk: Walk): boolean {
+    const child = Effect.runForkWith(walk.scope.within(this.#fiber.context))(
+      this.#deep ? Effect.andThen(Effect.yieldNow, walk.effect) : walk.effect
+    )
+    const exit = child.pollUnsafe()
+    if (exit !== undefined) return exit._tag === "Failure" && this.#fail(exit, walk)
+    this.#live++
+    ;(this.#children ??= new Map()).set(child, walk)
+    ;(this.#trace.walks ??= new Set()).add(walk)
+    child.addObserver((end) => this.#onExit(child, walk, end))
+    if (this.#failure !== undefined) child.interruptUnsafe(this.#fiber.id)
+    return true
+  }
+
+  #onExit(child: AnyFiber, walk: Walk, exit: Exit.Exit<unknown, unknown>): void {
+    this.#live--
+    this.#children!.delete(child)
+    this.#trace.walks!.delete(walk)
+    if (exit._tag === "Failure") this.#fail(exit, walk)
+    this.#pump()
+  }
+
+  #fail(exit: Exit.Failure<unknown, unknown>, walk: Walk): false {
+    const first = this.#failure === undefined && !this.#stopped
+    walk.ended(exit.cause, !first)
+    if (first) {
+      this.#failure = exit
+      if (this.#children !== undefined) {
+        for (const child of this.#children.keys()) child.interruptUnsafe(this.#fiber.id)
+      }
+    }
+    return false
+  }
+
+  #finish(): void {
+    const final = this.#failure ?? Exit.void
+    this.#final = final
+    this.#resume?.(this.#deep ? Effect.andThen(Effect.yieldNow, final) : final)
+  }
+}

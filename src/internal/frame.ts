@@ -5,16 +5,16 @@
 import type { Plan, Step } from "./plan.ts"
 import * as Way from "./way.ts"
 
-/** A value that waits at a join, and the way by which it came. */
+/** What one input of a join has received and not yet given: values, and in step with them the ways they came by. */
 interface Waiting {
-  readonly value: unknown
-  readonly way: Way.Way
+  readonly values: Array<unknown>
+  readonly ways: Array<Way.Way>
 }
 
 /** What one join of a frame waits with. */
 interface Hall {
-  readonly queues: ReadonlyArray<Array<Waiting>>
-  /** How many of the queues are empty: a wide join is asked at each arrival. */
+  readonly inputs: Array<Waiting>
+  /** How many of the inputs wait for nothing: a wide join is asked at each arrival. */
   empty: number
 }
 
@@ -53,9 +53,10 @@ export class Frame {
   arrive(step: Step, slot: number, value: unknown, a: number, b: number): Joined | undefined {
     const halls = this.#halls ??= []
     const hall = halls[step.join] ??= makeHall(step.kind === "collect" ? 1 : step.slots.length)
-    const queue = hall.queues[slot]!
-    if (queue.push({ value, way: { a, b } }) === 1) hall.empty--
-    return step.kind === "collect" ? collected(step, queue) : hall.empty > 0 ? undefined : paired(step, hall)
+    const input = hall.inputs[slot]!
+    input.ways.push({ a, b })
+    if (input.values.push(value) === 1) hall.empty--
+    return step.kind === "collect" ? collected(step, input) : hall.empty > 0 ? undefined : paired(step, hall)
   }
 
   /** The first join, in declaration order, that got something and not all. */
@@ -63,33 +64,42 @@ export class Frame {
     if (this.#halls === undefined) return undefined
     for (const step of this.plan.joins) {
       const hall = this.#halls[step.join]
-      if (hall === undefined || hall.queues.every((queue) => queue.length === 0)) continue
+      if (hall === undefined || hall.inputs.every((input) => input.values.length === 0)) continue
       return step.kind === "collect"
-        ? { step, missing: [`${step.definition.count! - hall.queues[0]!.length} of ${step.definition.count} items`] }
-        : { step, missing: step.slots.filter((_, at) => hall.queues[at]!.length === 0) }
+        ? {
+          step,
+          missing: [`${step.definition.count! - hall.inputs[0]!.values.length} of ${step.definition.count} items`]
+        }
+        : { step, missing: step.slots.filter((_, at) => hall.inputs[at]!.values.length === 0) }
     }
     return undefined
   }
 }
 
-const makeHall = (width: number): Hall => ({ queues: Array.from({ length: width }, () => []), empty: width })
+const makeHall = (width: number): Hall => {
+  const inputs: Array<Waiting> = []
+  for (let i = 0; i < width; i++) inputs.push({ values: [], ways: [] })
+  return { inputs, empty: width }
+}
 
-const collected = (step: Step, queue: Array<Waiting>): Joined | undefined => {
+const collected = (step: Step, input: Waiting): Joined | undefined => {
   const count = step.definition.count!
-  if (queue.length < count) return undefined
-  const items = queue.splice(0, count)
-  return { value: items.map((item) => item.value), way: Way.gathered(items.map((item) => item.way)) }
+  return input.values.length < count
+    ? undefined
+    : { value: input.values.splice(0, count), way: Way.gathered(input.ways.splice(0, count)) }
 }
 
 const paired = (step: Step, hall: Hall): Joined => {
   const record: { [input: string]: unknown } = {}
-  const ways: Array<Way.Way> = []
-  step.slots.forEach((input, at) => {
-    const queue = hall.queues[at]!
-    const item = queue.shift()!
-    if (queue.length === 0) hall.empty++
-    ways.push(item.way)
-    record[input] = item.value
-  })
-  return { value: record, way: Way.joined(ways) }
+  const { inputs } = hall
+  let { a, b } = Way.start
+  for (let i = 0; i < inputs.length; i++) {
+    const { values, ways } = inputs[i]!
+    record[step.slots[i]!] = values.shift()
+    const way = ways.shift()!
+    a = Way.mixA(Way.mixA(a, way.a), way.b)
+    b = Way.mixB(Way.mixB(b, way.b), way.a)
+    if (values.length === 0) hall.empty++
+  }
+  return { value: record, way: { a, b } }
 }

@@ -16,13 +16,13 @@ import { FlowError } from "../FlowError.ts"
 import { AttemptScope } from "./attemptScope.ts"
 import { compensate } from "./compensate.ts"
 import { failureOf } from "./trace.ts"
-import type { AnyEffect, Walk } from "./walk.ts"
+import { answered, type AnyEffect, type Walk } from "./walk.ts"
 
 /** What a guarded step does in one visit. */
 export const guard = (walk: Walk): AnyEffect => {
   const finished = walk.trace.finished?.length ?? 0
   const first = attempt(walk)
-  if (walk.step.retry === undefined || Exit.isExit(first) && first._tag === "Success") return first
+  if (walk.step.retry === undefined || answered(first) && first._tag === "Success") return first
   return Effect.catchCause(first, (cause) => again(walk, cause, finished))
 }
 
@@ -41,7 +41,7 @@ const timed = (walk: Walk): AnyEffect => {
   const outer = walk.scope
   const own = walk.scope = new AttemptScope()
   const tried = outputChecked(walk, attempted(walk))
-  if (!Exit.isExit(tried)) return withTimeout(walk, tried, own, outer)
+  if (!answered(tried)) return withTimeout(walk, tried, own, outer)
   walk.scope = outer
   return tried
 }
@@ -125,7 +125,7 @@ const again = Effect.fnUntraced(function*(walk: Walk, firstCause: Cause.Cause<un
   let cause = firstCause
   for (;;) {
     const error = errorOf(walk, cause)
-    report(walk, error)
+    walk.report(error)
     if (!retryable(walk, error)) return yield* Effect.failCause(cause)
     const answer = yield* Effect.exit(next(clock.currentTimeMillisUnsafe(), error))
     if (answer._tag === "Failure") {
@@ -154,15 +154,6 @@ const errorOf = (walk: Walk, cause: Cause.Cause<unknown>): unknown => {
   return "error" in failure
     ? failure.error
     : walk.trace.supervisor.nodeDied(walk.trace, walk.step.name, walk.attempt, failure.defect)
-}
-
-const report = (walk: Walk, error: unknown): void => {
-  const { attempt: at, startedAt, step, trace } = walk
-  const { hub } = trace.supervisor
-  if (error instanceof FlowError && error.reason._tag === "NodeTimedOut" && error.node === step.name) {
-    hub.nodeTimedOut(trace, step.name, at, startedAt, step.timeout)
-  } else hub.nodeErrored(trace, step.name, at, startedAt, error)
-  walk.reported = true
 }
 
 const hopeless = new Set(["InvalidInput", "InvalidOutput", "NodeDied"])

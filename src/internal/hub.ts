@@ -152,10 +152,11 @@ export class Hub {
     this.#publish({ _tag: "NodeStarted", flow, traceId, node, attempt, at, durationMs: undefined })
   }
 
-  nodeSucceeded(trace: Trace, node: string, attempt: number, startedAt: number): void {
+  nodeSucceeded(trace: Trace, node: string, attempt: number, startedAt: number): number {
     const { flow, traceId } = trace.info
     const at = this.now
     this.#publish({ _tag: "NodeSucceeded", flow, traceId, node, attempt, at, durationMs: since(startedAt, at) })
+    return at
   }
 
   nodeErrored(trace: Trace, node: string, attempt: number, startedAt: number, error: unknown): void {

@@ -6,7 +6,7 @@ import { spread } from "./branches.ts"
 import { Frame } from "./frame.ts"
 import type { Plan } from "./plan.ts"
 import type { Trace } from "./trace.ts"
-import { type AnyEffect, enterPlan, Walk } from "./walk.ts"
+import { answered, type AnyEffect, enterPlan, Walk } from "./walk.ts"
 import * as Way from "./way.ts"
 
 /** What a visit of a subflow or a `forEach` does. A subflow gives all its results, a `forEach` one per item. */
@@ -20,7 +20,7 @@ const visitFlow = (walk: Walk, plan: Plan): AnyEffect => {
   walk.inner = entered
   const todo = entered.begin()
   if (todo === undefined) return finishInner(walk, entered, frame)
-  if (Exit.isExit(todo) && todo._tag === "Failure") return todo
+  if (answered(todo) && todo._tag === "Failure") return todo
   return Effect.flatMap(
     entered.effect,
     () => finishInner(walk, entered, frame)

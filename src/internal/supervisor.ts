@@ -31,7 +31,7 @@ import type { Plan, Step } from "./plan.ts"
 import { Provided } from "./provided.ts"
 import { messageOf } from "./text.ts"
 import { failureOf, Info, running, Trace, type TraceExit } from "./trace.ts"
-import { type AnyEffect, enterPlan, Walk } from "./walk.ts"
+import { answered, type AnyEffect, enterPlan, Walk } from "./walk.ts"
 import { watch } from "./watch.ts"
 import * as Way from "./way.ts"
 
@@ -223,7 +223,7 @@ export class Supervisor {
     trace.root = entered
     const todo = entered.begin()
     if (todo === undefined) this.#finish(trace, Exit.void)
-    else if (Exit.isExit(todo) && todo._tag === "Failure") this.#finish(trace, todo)
+    else if (answered(todo) && todo._tag === "Failure") this.#finish(trace, todo)
     else this.#fork(trace, scope, entered.effect)
   }
 

@@ -8,6 +8,7 @@
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import { FlowError } from "../FlowError.ts"
 import type { Step as LoopStep } from "../Loop.ts"
 import type { AttemptScope } from "./attemptScope.ts"
 import { spread } from "./branches.ts"
@@ -25,6 +26,12 @@ export type AnyEffect = Effect.Effect<unknown, unknown>
 const phases = { Entering: 0, Running: 1, Ending: 2, Done: 3 } as const
 type Phase = (typeof phases)[keyof typeof phases]
 const { Done, Ending, Entering, Running } = phases
+
+/** Whether an effect is an answer already. The tag is looked at first: most effects have none. */
+export const answered = (effect: AnyEffect): effect is Exit.Exit<unknown, unknown> => {
+  const tag: unknown = (effect as { readonly _tag?: unknown })._tag
+  return (tag === "Success" || tag === "Failure") && Exit.isExit(effect)
+}
 
 /** After so many answers at once the fiber gets a chance to let others run. */
 const breath = 1024
@@ -52,6 +59,8 @@ export class Walk implements Iterator<AnyEffect, void> {
   #hop = 0
   #spent = 0
   #answers = 0
+  /** When the step before ended, which is when this one begins: the clock is read once for both. */
+  #leftAt = 0
   #stashed: AnyEffect | undefined
   readonly #result: { done: boolean; value: AnyEffect } = { done: false, value: Effect.void }
 
@@ -82,7 +91,7 @@ export class Walk implements Iterator<AnyEffect, void> {
     try {
       const { done, value } = this.next(undefined)
       if (done) return undefined
-      if (!Exit.isExit(value)) this.#stashed = value
+      if (!answered(value)) this.#stashed = value
       return value
     } catch (defect) {
       return Exit.die(defect)
@@ -109,7 +118,7 @@ export class Walk implements Iterator<AnyEffect, void> {
         }
         continue
       }
-      if (!Exit.isExit(effect)) return this.#hand(effect)
+      if (!answered(effect)) return this.#hand(effect)
       if (effect._tag === "Failure") return this.#hand(effect)
       value = effect.value
       if ((++this.#answers & (breath - 1)) === 0) return this.#hand(Effect.as(Effect.yieldNow, value))
@@ -148,7 +157,7 @@ export class Walk implements Iterator<AnyEffect, void> {
   try(): AnyEffect {
     const { step, trace } = this
     const { hub } = trace.supervisor
-    if (hub.listening) hub.nodeStarted(trace, step.name, this.attempt, this.startedAt = hub.now)
+    if (hub.listening) this.#started()
     else this.startedAt = 0
     const invalid = this.#invalidInput()
     if (invalid !== undefined) return invalid
@@ -235,9 +244,18 @@ export class Walk implements Iterator<AnyEffect, void> {
     }
   }
 
+  #started(): void {
+    const { hub } = this.trace.supervisor
+    this.startedAt = this.#leftAt > 0 ? this.#leftAt : hub.now
+    this.#leftAt = 0
+    hub.nodeStarted(this.trace, this.step.name, this.attempt, this.startedAt)
+  }
+
   #succeeded(): void {
     const { hub } = this.trace.supervisor
-    if (hub.listening) hub.nodeSucceeded(this.trace, this.step.name, this.attempt, this.startedAt)
+    if (hub.listening) {
+      this.#leftAt = hub.nodeSucceeded(this.trace, this.step.name, this.attempt, this.startedAt)
+    }
   }
 
   #goOn(targets: ReadonlyArray<Target>, value: unknown): AnyEffect | undefined {
@@ -378,8 +396,18 @@ export class Walk implements Iterator<AnyEffect, void> {
     this.a = joined.way.a
     this.b = joined.way.b
     const { hub } = trace.supervisor
-    if (hub.listening) hub.nodeStarted(trace, step.name, 1, this.startedAt = hub.now)
+    if (hub.listening) this.#started()
     return Exit.succeed(joined.value)
+  }
+
+  /** Tells of a failed attempt: once. */
+  report(error: unknown): void {
+    const { attempt, startedAt, step, trace } = this
+    const { hub } = trace.supervisor
+    this.reported = true
+    if (error instanceof FlowError && error.reason._tag === "NodeTimedOut" && error.node === step.name) {
+      hub.nodeTimedOut(trace, step.name, attempt, startedAt, step.timeout)
+    } else hub.nodeErrored(trace, step.name, attempt, startedAt, error)
   }
 
   /** The walk that was at work: in a subflow, the innermost. */
@@ -402,7 +430,7 @@ export class Walk implements Iterator<AnyEffect, void> {
     if (!hub.listening) return
     const failure = failureOf(cause)
     const error = "error" in failure ? failure.error : failure.defect
-    if (!reported) hub.nodeErrored(trace, step.name, attempt, startedAt, error)
+    if (!reported) this.deepest.report(error)
     hub.nodeFailed(trace, step.name, attempt, error)
   }
 }

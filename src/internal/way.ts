@@ -25,16 +25,6 @@ export const gathered = (ways: ReadonlyArray<Way>): Way => {
   return { a, b }
 }
 
-/** The way of a value made of several, whose places tell them apart. */
-export const joined = (ways: ReadonlyArray<Way>): Way => {
-  let { a, b } = start
-  for (const way of ways) {
-    a = mixA(mixA(a, way.a), way.b)
-    b = mixB(mixB(b, way.b), way.a)
-  }
-  return { a, b }
-}
-
 const hex = (n: number): string => (n >>> 0).toString(16).padStart(8, "0")
 
 export const show = (a: number, b: number): string => hex(a) + hex(b)
