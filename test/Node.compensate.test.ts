@@ -1,0 +1,284 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Context, type Duration, Effect, Exit, Fiber, Layer, Schedule, Schema } from "effect"
+import { TestClock } from "effect/testing"
+import { Flow, FlowRuntime, Join, Node, type Policy, Router, Trace } from "penguiflow"
+import { codeOf, start } from "./utils/effects.ts"
+import { record } from "./utils/events.ts"
+import { add, Bad, failing, never, number } from "./utils/nodes.ts"
+
+/** Nodes that say when they are done and undone. */
+const ledger = () => {
+  const told: Array<string> = []
+  const step = <const Name extends string>(
+    name: Name,
+    run: (n: number) => Effect.Effect<number, Bad> = Effect.succeed,
+    policy?: Policy.Policy<Policy.Tagged>
+  ) =>
+    Node.make(name, {
+      input: Schema.Number,
+      output: Schema.Number,
+      policy,
+      run: (n) => Effect.tap(run(n), () => Effect.sync(() => told.push(`did ${name}`))),
+      compensate: (output) => Effect.sync(() => told.push(`undid ${name} ${output}`))
+    })
+  return { told, step }
+}
+const after = (duration: Duration.Input) => (n: number) => Effect.as(Effect.sleep(duration), n)
+
+describe("compensation", () => {
+  it.effect("undoes the finished runs in reverse order of finishing when the trace fails", () =>
+    Effect.gen(function*() {
+      const { step, told } = ledger()
+      const failingLate = number("bad", (n) => Effect.andThen(Effect.sleep("30 millis"), Effect.fail(new Bad({ n }))))
+      const saga = Flow.make("saga", [
+        step("a").to(step("b", after("20 millis")), step("c", after("10 millis")), failingLate)
+      ])
+      const runtime = yield* FlowRuntime.make(saga)
+      const fiber = yield* start(runtime.runAll(1))
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(yield* codeOf(Fiber.join(fiber)), "Bad")
+      assert.deepStrictEqual(told, ["did a", "did c", "did b", "undid b 1", "undid c 1", "undid a 1"])
+    }))
+
+  it.effect("undoes nothing when the trace succeeds, not even where run wanted one result and got none or several", () =>
+    Effect.gen(function*() {
+      const { step, told } = ledger()
+      assert.strictEqual(yield* Flow.run(Flow.make("f", [step("a").to(step("b"))]), 1), 1)
+      const several = Flow.make("several", [step("a").to(step("b"), step("c"))])
+      assert.strictEqual(yield* codeOf(Flow.run(several, 1)), "MANY_RESULTS")
+      const drop = Router.make("drop", { input: Schema.Number, cases: ["x"], decide: () => [] })
+      const none = Flow.make("none", [step("a").to(drop), drop.to({ x: step("b") })])
+      assert.strictEqual(yield* codeOf(Flow.run(none, 1)), "NO_RESULT")
+      assert.isTrue(told.every((line) => line.startsWith("did")))
+    }))
+
+  it.effect("undoes on cancel, on a deadline and on shutdown", () =>
+    Effect.gen(function*() {
+      const { step, told } = ledger()
+      const runtime = yield* FlowRuntime.make(Flow.make("f", [step("a").to(never("wait"))]))
+      const cancelled = yield* start(runtime.run(1, { traceId: "t" }))
+      assert.isTrue(yield* runtime.cancel("t"))
+      assert.strictEqual(yield* codeOf(Fiber.join(cancelled)), "TRACE_CANCELLED")
+      assert.deepStrictEqual(told, ["did a", "undid a 1"])
+      const expired = yield* start(runtime.run(2, { deadline: "1 second" }))
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(yield* codeOf(Fiber.join(expired)), "DEADLINE_EXCEEDED")
+      const stopped = yield* start(runtime.run(3))
+      yield* runtime.shutdown({ grace: 0 })
+      assert.strictEqual(yield* codeOf(Fiber.join(stopped)), "SHUTTING_DOWN")
+      assert.deepStrictEqual(told.filter((line) => line.startsWith("undid")), ["undid a 1", "undid a 2", "undid a 3"])
+    }))
+
+  it.effect("undoes when a join stays incomplete", () =>
+    Effect.gen(function*() {
+      const { step, told } = ledger()
+      const flow = Flow.make("f", [step("a").to(Join.collect("pair", { item: Schema.Number, count: 2 }))])
+      assert.strictEqual(yield* codeOf(Flow.run(flow, 1)), "JOIN_INCOMPLETE")
+      assert.deepStrictEqual(told, ["did a", "undid a 1"])
+    }))
+
+  it.effect("one that dies does not stop the others, the error stays the first one, and each is an event", () =>
+    Effect.gen(function*() {
+      const { step, told } = ledger()
+      const dying = Node.make("dying", {
+        input: Schema.Number,
+        output: Schema.Number,
+        run: Effect.succeed,
+        compensate: () => Effect.die(new Error("can't undo"))
+      })
+      const throwing = Node.make("throwing", {
+        input: Schema.Number,
+        output: Schema.Number,
+        run: Effect.succeed,
+        compensate: () => {
+          throw new Error("can't even begin")
+        }
+      })
+      const b = step("b")
+      const saga = Flow.make("saga", [step("a").to(dying), dying.to(throwing), throwing.to(b), b.to(failing("bad"))])
+      const runtime = yield* FlowRuntime.make(saga)
+      const events = yield* record(runtime)
+      assert.strictEqual(yield* codeOf(runtime.run(1)), "Bad")
+      assert.deepStrictEqual(told, ["did a", "did b", "undid b 1", "undid a 1"])
+      const undone = (yield* events.ended).flatMap((event) =>
+        event._tag === "NodeCompensated" ? [[event.node, event.error?.message]] : []
+      )
+      assert.deepStrictEqual(undone, [
+        ["b", undefined],
+        ["throwing", "can't even begin"],
+        ["dying", "can't undo"],
+        ["a", undefined]
+      ])
+    }))
+
+  it.effect("has run before the outcome stands and before cancel returns", () =>
+    Effect.gen(function*() {
+      const told: Array<string> = []
+      const slow = Node.make("slow", {
+        input: Schema.Number,
+        output: Schema.Number,
+        run: Effect.succeed,
+        compensate: () => Effect.andThen(Effect.sleep("2 seconds"), Effect.sync(() => told.push("undone")))
+      })
+      const runtime = yield* FlowRuntime.make(Flow.make("f", [slow.to(never("wait"))]))
+      const caller = yield* start(
+        Effect.onExit(runtime.run(1, { traceId: "t" }), () => Effect.sync(() => told.push("answered")))
+      )
+      const cancel = yield* start(Effect.tap(runtime.cancel("t"), () => Effect.sync(() => told.push("cancelled"))))
+      assert.strictEqual(yield* runtime.open, 1)
+      yield* TestClock.adjust("2 seconds")
+      yield* Fiber.await(caller)
+      assert.isTrue(yield* Fiber.join(cancel))
+      assert.strictEqual(told[0], "undone")
+      assert.strictEqual(told.length, 3)
+    }))
+
+  it.effect("can't be interrupted: a second cancel and an interrupted caller let it finish", () =>
+    Effect.gen(function*() {
+      let undone = 0
+      const slow = Node.make("slow", {
+        input: Schema.Number,
+        output: Schema.Number,
+        run: Effect.succeed,
+        compensate: () => Effect.andThen(Effect.sleep("2 seconds"), Effect.sync(() => undone++))
+      })
+      const runtime = yield* FlowRuntime.make(Flow.make("f", [slow.to(failing("bad"))]))
+      const caller = yield* start(runtime.run(1, { traceId: "t" }))
+      const interrupting = yield* start(Fiber.interrupt(caller))
+      const cancel = yield* start(runtime.cancel("t"))
+      yield* TestClock.adjust("2 seconds")
+      yield* Fiber.join(interrupting)
+      yield* Fiber.join(cancel)
+      assert.strictEqual(undone, 1)
+      assert.strictEqual(yield* runtime.open, 0)
+    }))
+
+  it.effect("gets the output, the node's context and its services", () =>
+    Effect.gen(function*() {
+      class Log extends Context.Service<Log, Array<unknown>>()("test/Log") {}
+      const log: Array<unknown> = []
+      let key = ""
+      const node = Node.make("node", {
+        input: Schema.Number,
+        output: Schema.String,
+        run: (n, { idempotencyKey }) => Effect.sync(() => (key = idempotencyKey, `out ${n}`)),
+        compensate: (output, context) =>
+          Effect.gen(function*() {
+            const { traceId } = yield* Trace.CurrentTrace
+            const log = yield* Log
+            log.push(output, context.idempotencyKey, context.node, traceId)
+          })
+      })
+      const bad = Node.make("bad", {
+        input: Schema.String,
+        output: Schema.Number,
+        run: () => Effect.fail(new Bad({ n: 1 }))
+      })
+      const flow = Flow.make("f", [Node.provide(node, Layer.succeed(Log, log)).to(bad)])
+      yield* Effect.flip(Flow.run(flow, 1, { traceId: "t" }))
+      assert.deepStrictEqual(log, ["out 1", key, "node", "t"])
+    }))
+
+  it.effect("undoes each finished item of a forEach and each finished node of a subflow", () =>
+    Effect.gen(function*() {
+      const { step, told } = ledger()
+      const item = step("item", (n) => n === 3 ? Effect.fail(new Bad({ n })) : Effect.succeed(n))
+      const flow = Flow.make("f", [
+        Node.fromFlow(Flow.make("inner", [Node.forEach(item, { concurrency: 1 }).to()])).to()
+      ])
+      assert.strictEqual(yield* codeOf(Flow.run(flow, [1, 2, 3, 4])), "Bad")
+      assert.deepStrictEqual(told, ["did item", "did item", "undid item 2", "undid item 1"])
+    }))
+
+  it.effect("a subflow that is tried again is undone first", () =>
+    Effect.gen(function*() {
+      const { step, told } = ledger()
+      let calls = 0
+      const b = step("b", (n) => ++calls === 1 ? Effect.fail(new Bad({ n })) : Effect.succeed(n))
+      const inner = Flow.make("inner", [step("a").to(b)])
+      const flow = Flow.make("f", [Node.withPolicy(Node.fromFlow(inner), { retry: Schedule.recurs(1) }).to()])
+      assert.strictEqual(yield* Flow.run(flow, 1), 1)
+      assert.deepStrictEqual(told, ["did a", "undid a 1", "did a", "did b"])
+    }))
+
+  it.effect("a retry in one branch does not undo what another branch has finished", () =>
+    Effect.gen(function*() {
+      const { step, told } = ledger()
+      let calls = 0
+      const flaky = number(
+        "flaky",
+        (n) =>
+          Effect.andThen(Effect.sleep("10 millis"), ++calls === 1 ? Effect.fail(new Bad({ n })) : Effect.succeed(n)),
+        { retry: Schedule.recurs(1) }
+      )
+      const runtime = yield* FlowRuntime.make(Flow.make("f", [add("start", 0).to(flaky, step("charge"))]))
+      const fiber = yield* start(runtime.runAll(1))
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* Fiber.join(fiber), [1, 1])
+      assert.deepStrictEqual(told, ["did charge"])
+    }))
+
+  it.effect("a run that can't be interrupted, and finishes while its trace is being cancelled, is undone", () =>
+    Effect.gen(function*() {
+      const told: Array<string> = []
+      const charge = Node.make("charge", {
+        input: Schema.Number,
+        output: Schema.Number,
+        run: (n) =>
+          Effect.uninterruptible(
+            Effect.andThen(Effect.sleep("2 seconds"), Effect.sync(() => (told.push("charged"), n)))
+          ),
+        compensate: () => Effect.sync(() => told.push("refunded"))
+      })
+      const runtime = yield* FlowRuntime.make(Flow.make("f", [charge.to()]))
+      const fiber = yield* start(runtime.run(1, { traceId: "t" }))
+      const cancel = yield* start(runtime.cancel("t"))
+      yield* TestClock.adjust("2 seconds")
+      yield* Fiber.join(cancel)
+      assert.strictEqual(yield* codeOf(Fiber.join(fiber)), "TRACE_CANCELLED")
+      assert.deepStrictEqual(told, ["charged", "refunded"])
+    }))
+
+  it.effect("a run that was left behind is undone when it finishes after all", () =>
+    Effect.gen(function*() {
+      const told: Array<string> = []
+      const charge = Node.make("charge", {
+        input: Schema.Number,
+        output: Schema.Number,
+        run: (n) =>
+          Effect.uninterruptible(
+            Effect.andThen(Effect.sleep("1 minute"), Effect.sync(() => (told.push("charged"), n)))
+          ),
+        compensate: () => Effect.sync(() => told.push("refunded"))
+      })
+      const runtime = yield* FlowRuntime.make(Flow.make("f", [charge.to()]))
+      const fiber = yield* start(runtime.run(1, { traceId: "t" }))
+      const cancel = yield* start(runtime.cancel("t"))
+      yield* TestClock.adjust("5 seconds")
+      yield* Fiber.join(cancel)
+      assert.isTrue(Exit.isFailure(yield* Fiber.await(fiber)))
+      assert.deepStrictEqual(told, [])
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(told, ["charged", "refunded"])
+    }))
+
+  it.effect("one that hangs holds a cancelled trace no longer than interruptGrace", () =>
+    Effect.gen(function*() {
+      const hanging = Node.make("hanging", {
+        input: Schema.Number,
+        output: Schema.Number,
+        run: Effect.succeed,
+        compensate: () => Effect.never
+      })
+      const runtime = yield* FlowRuntime.make(Flow.make("f", [hanging.to(never("wait"))]), {
+        interruptGrace: "3 seconds"
+      })
+      const fiber = yield* start(runtime.run(1, { traceId: "t" }))
+      const cancel = yield* start(runtime.cancel("t"))
+      yield* TestClock.adjust("2999 millis")
+      assert.isUndefined(cancel.pollUnsafe())
+      yield* TestClock.adjust("1 millis")
+      assert.isTrue(yield* Fiber.join(cancel))
+      assert.strictEqual(yield* codeOf(Fiber.join(fiber)), "TRACE_CANCELLED")
+    }))
+})
