@@ -1,108 +1,42 @@
 /**
- * Where events go out: built only while somebody listens, into bounded buffers that their readers empty in batches. A
- * reader that is slow loses events and slows nothing.
+ * Where events go out: noted only while somebody listens, into the bounded buffers of those who do. A reader that is slow
+ * loses events and slows nothing.
  */
 import type * as Clock from "effect/Clock"
-import * as Effect from "effect/Effect"
 import type * as Scheduler from "effect/Scheduler"
 import type { FlowErrorReason } from "../FlowError.ts"
-import type { FlowEvent } from "../FlowEvent.ts"
+import { type Kind, kinds, Subscription } from "./subscription.ts"
 import { errorInfo } from "./text.ts"
 import type { Trace } from "./trace.ts"
-
-/** How many events wait for a reader at most, unless it says otherwise. */
-export const defaultCapacity = 16_384
-
-/** One reader's buffer. */
-export class Subscription {
-  readonly capacity: number
-  readonly #schedule: (wake: () => void) => void
-  #events: Array<FlowEvent> = []
-  #lost = 0
-  #closed = false
-  #reader: (() => void) | undefined
-  #woken = false
-
-  constructor(capacity: number, schedule: (wake: () => void) => void) {
-    this.capacity = capacity
-    this.#schedule = schedule
-  }
-
-  push(event: FlowEvent): void {
-    if (this.#events.length >= this.capacity) this.#lost++
-    else this.#events.push(event)
-    this.#wake()
-  }
-
-  /** The reader runs later, never inside the step of a trace that woke it. */
-  #wake(): void {
-    if (this.#reader === undefined || this.#woken) return
-    this.#woken = true
-    this.#schedule(() => {
-      this.#woken = false
-      const reader = this.#reader
-      this.#reader = undefined
-      reader?.()
-    })
-  }
-
-  close(): void {
-    this.#closed = true
-    this.#wake()
-  }
-
-  get lost(): number {
-    return this.#lost
-  }
-
-  /** What was lost since the last time. */
-  takeLost(): number {
-    const lost = this.#lost
-    this.#lost = 0
-    return lost
-  }
-
-  /** All that waits; waits for the first. Undefined once the hub is closed and empty. */
-  readonly take: Effect.Effect<ReadonlyArray<FlowEvent> | undefined> = Effect.suspend(() => {
-    if (this.#events.length > 0 || this.#closed) return Effect.succeed(this.#drain())
-    return Effect.callback<ReadonlyArray<FlowEvent> | undefined>((resume) => {
-      const reader = () => resume(Effect.sync(() => this.#drain()))
-      this.#reader = reader
-      return Effect.sync(() => {
-        if (this.#reader === reader) this.#reader = undefined
-      })
-    })
-  })
-
-  #drain(): ReadonlyArray<FlowEvent> | undefined {
-    if (this.#events.length === 0) return this.#closed ? undefined : []
-    const events = this.#events
-    this.#events = []
-    return events
-  }
-}
 
 /** A visit that began before anybody watched has no known beginning. */
 const since = (startedAt: number, at: number): number => startedAt === 0 ? 0 : at - startedAt
 
 /** The events of one runtime. */
 export class Hub {
+  readonly #flow: string
   readonly #clock: Clock.Clock
   readonly #makeDispatcher: () => Scheduler.SchedulerDispatcher
   #dispatcher: Scheduler.SchedulerDispatcher | undefined
   #subscriptions: Array<Subscription> = []
   #closed = false
-  /** Whether anybody watches: asked before an event is built. */
+  /** Whether anybody watches: asked before anything is noted. */
   listening = false
 
-  constructor(clock: Clock.Clock, makeDispatcher: () => Scheduler.SchedulerDispatcher) {
+  constructor(flow: string, clock: Clock.Clock, makeDispatcher: () => Scheduler.SchedulerDispatcher) {
+    this.#flow = flow
     this.#clock = clock
     this.#makeDispatcher = makeDispatcher
   }
 
   subscribe(capacity: number): Subscription {
     const dispatcher = this.#dispatcher ??= this.#makeDispatcher()
-    const subscription = new Subscription(capacity, (wake) => dispatcher.scheduleTask(wake, 0))
+    const subscription = new Subscription(
+      this.#flow,
+      this.now,
+      capacity,
+      (wake) => dispatcher.scheduleTask(wake, 0)
+    )
     if (this.#closed) subscription.close()
     else {
       this.#subscriptions.push(subscription)
@@ -128,167 +62,91 @@ export class Hub {
     return this.#clock.currentTimeMillisUnsafe()
   }
 
-  #publish(event: FlowEvent): void {
+  #note(
+    kind: Kind,
+    trace: Trace,
+    node: string | undefined,
+    attempt: number | undefined,
+    at: number,
+    durationMs: number | undefined,
+    more: unknown
+  ): void {
     const subscriptions = this.#subscriptions
-    for (let i = 0; i < subscriptions.length; i++) subscriptions[i]!.push(event)
+    const { traceId } = trace.info
+    for (let i = 0; i < subscriptions.length; i++) {
+      subscriptions[i]!.note(kind, traceId, node, attempt, at, durationMs, more)
+    }
   }
 
   traceStarted(trace: Trace, at: number): void {
-    const { flow, headers, traceId } = trace.info
-    this.#publish({
-      _tag: "TraceStarted",
-      flow,
-      traceId,
-      node: undefined,
-      attempt: undefined,
-      at,
-      durationMs: undefined,
-      tenant: headers.tenant
-    })
+    this.#note(kinds.TraceStarted, trace, undefined, undefined, at, undefined, trace.info.headers.tenant)
   }
 
   nodeStarted(trace: Trace, node: string, attempt: number, at: number): void {
-    const { flow, traceId } = trace.info
-    this.#publish({ _tag: "NodeStarted", flow, traceId, node, attempt, at, durationMs: undefined })
+    this.#note(kinds.NodeStarted, trace, node, attempt, at, undefined, undefined)
   }
 
+  /** Gives the time, for whoever begins at the same instant. */
   nodeSucceeded(trace: Trace, node: string, attempt: number, startedAt: number): number {
-    const { flow, traceId } = trace.info
     const at = this.now
-    this.#publish({ _tag: "NodeSucceeded", flow, traceId, node, attempt, at, durationMs: since(startedAt, at) })
+    this.#note(kinds.NodeSucceeded, trace, node, attempt, at, since(startedAt, at), undefined)
     return at
   }
 
   nodeErrored(trace: Trace, node: string, attempt: number, startedAt: number, error: unknown): void {
     if (!this.listening) return
-    const { flow, traceId } = trace.info
     const at = this.now
-    this.#publish({
-      _tag: "NodeErrored",
-      flow,
-      traceId,
-      node,
-      attempt,
-      at,
-      durationMs: since(startedAt, at),
-      error: errorInfo(error)
-    })
+    this.#note(kinds.NodeErrored, trace, node, attempt, at, since(startedAt, at), errorInfo(error))
   }
 
   nodeTimedOut(trace: Trace, node: string, attempt: number, startedAt: number, timeoutMs: number): void {
     if (!this.listening) return
-    const { flow, traceId } = trace.info
     const at = this.now
-    this.#publish({
-      _tag: "NodeTimedOut",
-      flow,
-      traceId,
-      node,
-      attempt,
-      at,
-      durationMs: since(startedAt, at),
-      timeoutMs
-    })
+    this.#note(kinds.NodeTimedOut, trace, node, attempt, at, since(startedAt, at), timeoutMs)
   }
 
   nodeRetried(trace: Trace, node: string, attempt: number, delayMs: number): void {
-    if (!this.listening) return
-    const { flow, traceId } = trace.info
-    this.#publish({ _tag: "NodeRetried", flow, traceId, node, attempt, at: this.now, durationMs: undefined, delayMs })
+    if (this.listening) this.#note(kinds.NodeRetried, trace, node, attempt, this.now, undefined, delayMs)
   }
 
   nodeFailed(trace: Trace, node: string, attempt: number, error: unknown): void {
-    if (!this.listening) return
-    const { flow, traceId } = trace.info
-    this.#publish({
-      _tag: "NodeFailed",
-      flow,
-      traceId,
-      node,
-      attempt,
-      at: this.now,
-      durationMs: undefined,
-      error: errorInfo(error)
-    })
+    if (this.listening) this.#note(kinds.NodeFailed, trace, node, attempt, this.now, undefined, errorInfo(error))
   }
 
   nodeInterrupted(trace: Trace, node: string, attempt: number, startedAt: number): void {
     if (!this.listening) return
-    const { flow, traceId } = trace.info
     const at = this.now
-    this.#publish({ _tag: "NodeInterrupted", flow, traceId, node, attempt, at, durationMs: since(startedAt, at) })
+    this.#note(kinds.NodeInterrupted, trace, node, attempt, at, since(startedAt, at), undefined)
   }
 
   nodeCompensated(trace: Trace, node: string, attempt: number, startedAt: number, defect: unknown): void {
     if (!this.listening) return
-    const { flow, traceId } = trace.info
     const at = this.now
-    this.#publish({
-      _tag: "NodeCompensated",
-      flow,
-      traceId,
-      node,
-      attempt,
-      at,
-      durationMs: since(startedAt, at),
-      error: defect === undefined ? undefined : errorInfo(defect)
-    })
+    const error = defect === undefined ? undefined : errorInfo(defect)
+    this.#note(kinds.NodeCompensated, trace, node, attempt, at, since(startedAt, at), error)
   }
 
   nodeStuck(trace: Trace, node: string, attempt: number): void {
-    if (!this.listening) return
-    const { flow, traceId } = trace.info
-    this.#publish({ _tag: "NodeStuck", flow, traceId, node, attempt, at: this.now, durationMs: undefined })
+    if (this.listening) this.#note(kinds.NodeStuck, trace, node, attempt, this.now, undefined, undefined)
   }
 
   partEmitted(trace: Trace, node: string, attempt: number, seq: number): void {
-    const { flow, traceId } = trace.info
-    this.#publish({ _tag: "PartEmitted", flow, traceId, node, attempt, at: this.now, durationMs: undefined, seq })
+    this.#note(kinds.PartEmitted, trace, node, attempt, this.now, undefined, seq)
   }
 
-  traceSucceeded(trace: Trace, results: number): void {
-    if (!this.listening) return
-    const { flow, traceId } = trace.info
-    const at = this.now
-    this.#publish({
-      _tag: "TraceSucceeded",
-      flow,
-      traceId,
-      node: undefined,
-      attempt: undefined,
-      at,
-      durationMs: at - trace.startedAt,
-      results
-    })
+  /** `at` where the last node's end told the time already. */
+  traceSucceeded(trace: Trace, results: number, at: number = this.now): void {
+    this.#note(kinds.TraceSucceeded, trace, undefined, undefined, at, since(trace.startedAt, at), results)
   }
 
   traceEnded(trace: Trace, error: unknown, reason: FlowErrorReason | undefined): void {
-    if (!this.listening) return
-    const { flow, traceId } = trace.info
     const at = this.now
-    const durationMs = at - trace.startedAt
+    const durationMs = since(trace.startedAt, at)
     if (reason?._tag === "TraceCancelled") {
-      this.#publish({
-        _tag: "TraceCancelled",
-        flow,
-        traceId,
-        node: undefined,
-        attempt: undefined,
-        at,
-        durationMs,
-        reason: reason.reason
-      })
+      this.#note(kinds.TraceCancelled, trace, undefined, undefined, at, durationMs, reason.reason)
     } else {
-      this.#publish({
-        _tag: "TraceFailed",
-        flow,
-        traceId,
-        node: trace.failedAt?.node,
-        attempt: trace.failedAt?.attempt,
-        at,
-        durationMs,
-        error: errorInfo(error)
-      })
+      const { attempt, node } = trace.failedAt ?? { attempt: undefined, node: undefined }
+      this.#note(kinds.TraceFailed, trace, node, attempt, at, durationMs, errorInfo(error))
     }
   }
 }

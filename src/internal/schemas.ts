@@ -74,7 +74,7 @@ const guarded = (make: () => (value: unknown) => Exit.Exit<unknown, Schema.Schem
     try {
       run ??= make()
       const exit = run(value)
-      return exit._tag === "Success" ? exit : Exit.fail(wordsOf(exit))
+      return exit._tag === "Success" ? Exit.succeed(exit.value) : Exit.fail(wordsOf(exit))
     } catch {
       return Exit.fail("its schema can't be applied: it throws")
     }
@@ -111,7 +111,11 @@ const anything: SchemaAST.AST = Schema.Unknown.ast
 const distinct = (asts: ReadonlyArray<SchemaAST.AST>): ReadonlyArray<SchemaAST.AST> => [...new Set(asts)]
 
 const union = (asts: ReadonlyArray<SchemaAST.AST>): SchemaAST.AST =>
-  asts.length === 1 ? asts[0]! : asts.length === 0 ? anything : Schema.Union(asts.map((ast) => Schema.make<Codec>(ast))).ast
+  asts.length === 1
+    ? asts[0]!
+    : asts.length === 0
+    ? anything
+    : Schema.Union(asts.map((ast) => Schema.make<Codec>(ast))).ast
 
 const list = (ast: SchemaAST.AST): SchemaAST.AST => Schema.Array(Schema.make<Codec>(ast)).ast
 
@@ -202,7 +206,7 @@ type Recursive = { recur(f: (ast: SchemaAST.AST) => SchemaAST.AST): SchemaAST.AS
 const canRecur = (ast: SchemaAST.AST): ast is SchemaAST.AST & Recursive => "recur" in ast
 
 const inPlaceOf = (ast: SchemaAST.AST, other: SchemaAST.AST): SchemaAST.AST =>
-  ast.context?.isOptional === true ? SchemaAST.optionalKey(other) : other
+  ast.context?.isOptional === true ? Schema.optionalKey(Schema.make<Codec>(other)).ast : other
 
 /** Classes encode whatever has their fields, and secrets leave as a word. */
 const structural = (ast: SchemaAST.AST): SchemaAST.AST =>

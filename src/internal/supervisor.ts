@@ -23,12 +23,13 @@ import type { Item, Options, RunOptions } from "../FlowRuntime.ts"
 import { CurrentTrace, type Headers, type Meta } from "../Trace.ts"
 import { AttemptScope } from "./attemptScope.ts"
 import { closeScopes, compensate } from "./compensate.ts"
-import { defaultCapacity, Hub } from "./hub.ts"
+import { Hub } from "./hub.ts"
 import { joinIncomplete } from "./inner.ts"
 import { badMeta } from "./json.ts"
 import { Outcomes } from "./outcomes.ts"
 import type { Plan, Step } from "./plan.ts"
 import { Provided } from "./provided.ts"
+import { defaultCapacity } from "./subscription.ts"
 import { messageOf } from "./text.ts"
 import { failureOf, Info, running, Trace, type TraceExit } from "./trace.ts"
 import { answered, type AnyEffect, enterPlan, Walk } from "./walk.ts"
@@ -82,7 +83,7 @@ export class Supervisor {
     this.plan = plan
     this.#context = context
     this.clock = Context.get(context, Clock.Clock)
-    this.hub = new Hub(this.clock, () => Context.get(context, Scheduler.Scheduler).makeDispatcher())
+    this.hub = new Hub(plan.name, this.clock, () => Context.get(context, Scheduler.Scheduler).makeDispatcher())
     this.outcomes = new Outcomes(plan.name, this.clock, () => this.#release())
     this.#maxInFlight = options.maxInFlight ?? 64
     this.grace = options.interruptGrace === undefined
@@ -362,11 +363,11 @@ export class Supervisor {
     this.#traces.delete(trace.info.traceId)
     trace.deadlineTimer?.interruptUnsafe()
     trace.graceTimer?.interruptUnsafe()
-    trace.root = undefined
     if (this.hub.listening) {
-      if (exit._tag === "Success") this.hub.traceSucceeded(trace, exit.value.length)
+      if (exit._tag === "Success") this.hub.traceSucceeded(trace, exit.value.length, trace.root?.leftAt || undefined)
       else this.hub.traceEnded(trace, errorIn(exit), reason)
     }
+    trace.root = undefined
     trace.state = { _tag: "Done", exit }
     if (trace.emitted) this.outcomes.deliver(trace, exit)
     else if (trace.admitted) this.#release()

@@ -60,7 +60,7 @@ export class Walk implements Iterator<AnyEffect, void> {
   #spent = 0
   #answers = 0
   /** When the step before ended, which is when this one begins: the clock is read once for both. */
-  #leftAt = 0
+  leftAt = 0
   #stashed: AnyEffect | undefined
   readonly #result: { done: boolean; value: AnyEffect } = { done: false, value: Effect.void }
 
@@ -246,15 +246,15 @@ export class Walk implements Iterator<AnyEffect, void> {
 
   #started(): void {
     const { hub } = this.trace.supervisor
-    this.startedAt = this.#leftAt > 0 ? this.#leftAt : hub.now
-    this.#leftAt = 0
+    this.startedAt = this.leftAt > 0 ? this.leftAt : hub.now
+    this.leftAt = 0
     hub.nodeStarted(this.trace, this.step.name, this.attempt, this.startedAt)
   }
 
   #succeeded(): void {
     const { hub } = this.trace.supervisor
     if (hub.listening) {
-      this.#leftAt = hub.nodeSucceeded(this.trace, this.step.name, this.attempt, this.startedAt)
+      this.leftAt = hub.nodeSucceeded(this.trace, this.step.name, this.attempt, this.startedAt)
     }
   }
 

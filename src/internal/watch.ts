@@ -2,7 +2,7 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type { FlowObserver } from "../FlowObserver.ts"
-import type { Subscription } from "./hub.ts"
+import type { Subscription } from "./subscription.ts"
 import { messageOf } from "./text.ts"
 
 /** Reads batches until the hub closes. What the observer fails with is logged once. */

@@ -8,7 +8,7 @@ import { type Jsoned, pointer, redact, toJson } from "./json.ts"
 /** How numbers may differ: by so much, or by such a part of the larger one. */
 export type Tolerance = number | { readonly absolute?: number | undefined; readonly relative?: number | undefined }
 
-export interface CompareOptions<in L, in Out> {
+export interface CompareOptions<L, Out> {
   /** Decides alone, in place of schema, `ignore` and `tolerance`. */
   readonly equivalent?: ((legacy: L, flow: Out) => boolean | Effect.Effect<boolean, unknown>) | undefined
   /** The schema whose equivalence is asked; default: that of the flow's one egress node. */
