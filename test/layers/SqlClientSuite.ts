@@ -1,7 +1,8 @@
 /** What every `SqlClient` of ours does, whatever database stands behind it. A backend's test file calls it with a layer. */
 import { assert, layer } from "@effect/vitest"
-import { Cause, Deferred, Effect, Exit, Fiber, type Layer, Stream } from "effect"
-import { SqlClient, type SqlError } from "effect/sql"
+import { Cause, Deferred, Effect, Exit, Fiber, type Layer, Schedule, Schema, Stream } from "effect"
+import { Migrator, SqlClient, SqlError } from "effect/sql"
+import { Flow, FlowRuntime, Node } from "penguiflow"
 
 let tables = 0
 
@@ -229,5 +230,142 @@ export const sqlClientSuite = <E>(backend: string, database: Layer.Layer<SqlClie
         const exit = yield* Effect.exit(insert("secret-value"))
         if (Exit.isSuccess(exit)) return assert.fail("should have failed")
         assert.notInclude(String(Cause.squash(exit.cause)), "secret-value")
+      }))
+
+    it.effect("count(*) and integers are numbers; beyond 2^53 they are bigints where SafeIntegers is set", () =>
+      Effect.gen(function*() {
+        const { insert, name, sql } = yield* table
+        yield* insert("a", 7)
+        assert.deepStrictEqual([...(yield* sql`SELECT count(*) AS c, n FROM ${sql(name)} GROUP BY n`)], [{
+          c: 1,
+          n: 7
+        }])
+        assert.deepStrictEqual([...(yield* sql`SELECT count(*) AS c FROM ${sql(name)}`.values)], [[1]])
+        const big = sql`SELECT CAST(9007199254740993 AS BIGINT) AS b`
+        assert.deepStrictEqual([...(yield* Effect.provideService(big, SqlClient.SafeIntegers, true))], [
+          { b: 9007199254740993n }
+        ])
+      }))
+
+    it.effect("a connection can be had for one operation, and is given back at the end of its scope", () =>
+      Effect.gen(function*() {
+        const { ids, insert, name, sql } = yield* table
+        // More often than any pool has connections: one that were not given back would be missed.
+        for (let i = 0; i < 25; i++) {
+          yield* Effect.scoped(Effect.flatMap(
+            sql.reserve,
+            (connection) => connection.executeRaw(`INSERT INTO ${name} (id, n) VALUES ('${i}', 1)`, [])
+          ))
+        }
+        yield* insert("last")
+        assert.strictEqual((yield* ids).split(",").length, 26)
+      }))
+
+    it.effect("a statement that failed in a transaction which went on as if it had not fails the transaction, or is undone", () =>
+      Effect.gen(function*() {
+        const { ids, insert, sql } = yield* table
+        yield* insert("a")
+        const exit = yield* Effect.exit(sql.withTransaction(Effect.andThen(Effect.ignore(insert("a")), Effect.void)))
+        // PostgreSQL commits nothing then, and says so; SQLite undoes the one statement.
+        if (Exit.isFailure(exit)) assert.instanceOf(Cause.squash(exit.cause), SqlError.SqlError)
+        assert.strictEqual(yield* ids, "a")
+      }))
+
+    it.effect("a migration that fails halfway leaves nothing, and the next start begins it anew", () =>
+      Effect.gen(function*() {
+        const { name, sql } = yield* table
+        const [one, two, done] = [`${name}_one`, `${name}_two`, `${name}_migrations`]
+        yield* Effect.addFinalizer(() =>
+          Effect.ignore(Effect.forEach([one, two, done], (it) => sql`DROP TABLE IF EXISTS ${sql(it)}`))
+        )
+        const migrate = (second: Effect.Effect<unknown, SqlError.SqlError>) =>
+          Migrator.make({})({
+            table: done,
+            loader: Migrator.fromRecord({
+              "1_first": Effect.asVoid(sql`CREATE TABLE ${sql(one)} (x INTEGER)`),
+              "2_second": second
+            })
+          })
+        const create = sql`CREATE TABLE ${sql(two)} (x INTEGER)`
+        const error = yield* Effect.flip(migrate(Effect.andThen(create, sql`CREATE TABL nonsense (x INTEGER)`)))
+        assert.strictEqual(error._tag, "MigrationError")
+        assert.include(error.message, "2_second")
+        for (const it of [one, two]) {
+          assert.strictEqual(yield* reasonOf(sql`SELECT * FROM ${sql(it)}`), "SqlSyntaxError")
+        }
+        assert.deepStrictEqual(yield* migrate(create), [[1, "first"], [2, "second"]])
+        assert.deepStrictEqual(yield* migrate(create), [])
+      }))
+
+    it.effect("a node that is retried after its statement failed begins anew, in a transaction of its own", () =>
+      Effect.gen(function*() {
+        const { ids, insert, sql } = yield* table
+        let attempts = 0
+        const write = Node.make("write", {
+          input: Schema.String,
+          output: Schema.String,
+          policy: { retry: Schedule.recurs(2) },
+          run: (id, { attempt }) =>
+            sql.withTransaction(Effect.gen(function*() {
+              attempts++
+              yield* insert(`${id}${attempt}`)
+              // Fails the transaction of the first two attempts at the database itself.
+              if (attempt < 3) yield* insert(`${id}${attempt}`)
+              return id
+            }))
+        })
+        assert.strictEqual(yield* Flow.run(Flow.make("writing", [write.to()]), "x"), "x")
+        assert.strictEqual(attempts, 3)
+        assert.strictEqual(yield* ids, "x3")
+      }))
+
+    it.effect("cancelling a trace in mid-transaction leaves no row, and a client that works", () =>
+      Effect.gen(function*() {
+        const { ids, insert, sql } = yield* table
+        const inside = yield* Deferred.make<void>()
+        const write = Node.make("write", {
+          input: Schema.String,
+          output: Schema.String,
+          run: (id) =>
+            sql.withTransaction(
+              insert(id).pipe(
+                Effect.andThen(Deferred.succeed(inside, undefined)),
+                Effect.andThen(Effect.never),
+                Effect.as(id)
+              )
+            )
+        })
+        const runtime = yield* FlowRuntime.make(Flow.make("writing", [write.to()]))
+        const running = yield* Effect.forkChild(runtime.run("x", { traceId: "t" }), { startImmediately: true })
+        yield* Deferred.await(inside)
+        assert.isTrue(yield* runtime.cancel("t"))
+        const error = yield* Effect.flip(Fiber.join(running))
+        assert.strictEqual(error._tag === "FlowError" ? error.code : error._tag, "TRACE_CANCELLED")
+        assert.strictEqual(yield* ids, "")
+        yield* sql.withTransaction(insert("y"))
+        assert.strictEqual(yield* ids, "y")
+      }))
+
+    it.effect("a client in meta is refused with its key, before anything runs", () =>
+      Effect.gen(function*() {
+        const { ids, insert, sql } = yield* table
+        const write = Node.make("write", {
+          input: Schema.String,
+          output: Schema.String,
+          run: (id) => Effect.as(insert(id), id)
+        })
+        const flow = Flow.make("writing", [write.to()])
+        // @ts-expect-error a client is not JSON
+        void (() => Flow.run(flow, "x", { meta: { db_session: sql } }))
+        const connection = yield* Effect.scoped(sql.reserve)
+        for (const infrastructure of [sql, connection, insert("z")]) {
+          // The types refuse it; this is how a caller without types comes in.
+          const meta: Record<string, never> = JSON.parse("{}")
+          Reflect.set(meta, "db_session", infrastructure)
+          const error = yield* Effect.flip(Flow.run(flow, "x", { meta }))
+          assert.strictEqual(error._tag === "FlowError" ? error.code : error._tag, "INVALID_META")
+          assert.include(error.message, "db_session")
+        }
+        assert.strictEqual(yield* ids, "")
       }))
   })
