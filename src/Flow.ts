@@ -70,7 +70,7 @@ export const make = <const Name extends string, const A extends ReadonlyArray<An
   edges: A & Complete<A>,
   options?: {
     readonly description?: string | undefined
-    /** Allows cycles, and bounds the visits that one trace may make to one node. */
+    /** Allows cycles, and bounds the visits that one message may make to one node; in a subflow, per visit of it. */
     readonly maxHops?: number | undefined
   }
 ): Flow<

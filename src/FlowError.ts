@@ -168,6 +168,14 @@ const Base: new(fields: Fields) => Cause.YieldableError & { readonly _tag: "Flow
  * ```
  */
 export class FlowError extends Base {
+  // A brand that no proxy answers for: asking for it runs none of its code.
+  readonly #brand = true
+
+  /** Whether a value is a `FlowError`, whatever it is. */
+  static is(u: unknown): u is FlowError {
+    return typeof u === "object" && u !== null && #brand in u
+  }
+
   /** The reason's stable name. */
   get code(): FlowErrorCode {
     return codes[this.reason._tag]
@@ -175,7 +183,7 @@ export class FlowError extends Base {
 }
 
 /** Whether a value is a {@link FlowError}. */
-export const isFlowError = (u: unknown): u is FlowError => u instanceof FlowError
+export const isFlowError = (u: unknown): u is FlowError => FlowError.is(u)
 
 /**
  * What `Flow.make` throws: every fault of the graph at once.

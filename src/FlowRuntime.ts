@@ -23,7 +23,10 @@ import type { Headers, Meta } from "./Trace.ts"
 
 /** What a caller says of one message. */
 export interface RunOptions {
-  /** Default: a random UUID. An id that is open is refused with `DUPLICATE_TRACE`; one that has ended is free again. */
+  /**
+   * Default: a random UUID, one for each runtime, with a count behind it. An id that is open is refused with
+   * `DUPLICATE_TRACE`; one that has ended is free again.
+   */
   readonly traceId?: string | undefined
   readonly headers?: Partial<Headers> | undefined
   readonly meta?: Meta | undefined

@@ -118,7 +118,11 @@ export const make = <
   readonly description?: string | undefined
   /** Each attempt runs in a Scope of its own: what it acquires is released when the attempt ends. */
   readonly run: (input: In, context: NodeContext<NoInfer<Part>>) => Effect.Effect<Out, E, R>
-  /** Undoes a finished run when the trace fails or is cancelled later; undone in reverse order of finishing. */
+  /**
+   * Undoes a finished run when the trace fails or is cancelled later; undone in reverse order of finishing. A run that
+   * was interrupted has not finished, even if it could not be stopped and got to its end: what it may have done by then
+   * is its own to undo, with `Effect.onInterrupt`.
+   */
   readonly compensate?: ((output: Out, context: NodeContext) => Effect.Effect<void, never, R2>) | undefined
 }): Node<Name, In, Out, E, Exclude<R | R2, CurrentTrace | Scope.Scope>, Part> =>
   nodeOf({

@@ -3,40 +3,43 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
+import type { ErrorInfo } from "../FlowEvent.ts"
+import type { Frame } from "./frame.ts"
 import type { Step } from "./plan.ts"
+import { errorInfo } from "./text.ts"
 import type { Trace } from "./trace.ts"
+import type { AnyEffect, Walk } from "./walk.ts"
 
 /** A run that can be undone. */
 export interface Finished {
+  /** Where it ran. */
+  readonly frame: Frame
   readonly step: Step
   readonly output: unknown
   readonly context: unknown
   readonly attempt: number
 }
 
-/** Undoes the runs that finished since `from`; each is undone once. */
-export const compensate = (trace: Trace, from = 0): Effect.Effect<void> =>
-  Effect.uninterruptible(
-    Effect.whileLoop({
-      while: () => trace.finished !== undefined && trace.finished.length > from,
-      body: () => undo(trace, trace.finished!.pop()!),
-      step: () => {}
-    })
-  )
+/** Undoes what finished, in the whole trace or within one visit; each run is undone once. */
+export const compensate = (trace: Trace, visit?: Walk): Effect.Effect<void> =>
+  Effect.uninterruptible(Effect.suspend(() => {
+    const all = trace.finished ?? []
+    const undone = visit === undefined ? all : all.filter((run) => run.frame.isWithin(visit))
+    trace.finished = visit === undefined ? [] : all.filter((run) => !run.frame.isWithin(visit))
+    return Effect.forEach(undone.toReversed(), (run) => undo(trace, run), { discard: true })
+  }))
 
 const undo = (trace: Trace, { attempt, context, output, step }: Finished): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { clock, hub } = trace.supervisor
     const startedAt = clock.currentTimeMillisUnsafe()
-    const undoing = Effect.suspend(() => step.compensate!(output, context) as Effect.Effect<void>)
-    return Effect.matchCauseEffect(
-      trace.supervisor.withLayers(step, undoing as Effect.Effect<void, never, never>) as Effect.Effect<void>,
-      {
-        onFailure: (cause) =>
-          Effect.sync(() => hub.nodeCompensated(trace, step.name, attempt, startedAt, Cause.squash(cause))),
-        onSuccess: () => Effect.sync(() => hub.nodeCompensated(trace, step.name, attempt, startedAt, undefined))
-      }
-    )
+    const undoing: AnyEffect = Effect.suspend(() => step.compensate!(output, context) as AnyEffect)
+    const told = (error: ErrorInfo | undefined) =>
+      Effect.sync(() => hub.nodeCompensated(trace, step.name, attempt, startedAt, error))
+    return Effect.matchCauseEffect(trace.supervisor.withLayers(step, undoing), {
+      onFailure: (cause) => told(errorInfo(Cause.squash(cause))),
+      onSuccess: () => told(undefined)
+    })
   })
 
 /** Closes what failed or interrupted attempts acquired, last first. A finalizer that dies stops no other. */

@@ -3,6 +3,7 @@
  * visit of a subflow has another; all of it dies with the trace.
  */
 import type { Plan, Step } from "./plan.ts"
+import type { Walk } from "./walk.ts"
 import * as Way from "./way.ts"
 
 /** What one input of a join has received and not yet given: values, and in step with them the ways they came by. */
@@ -18,6 +19,12 @@ interface Hall {
   empty: number
 }
 
+/** What an egress node gave, and the way by which it was reached. */
+export interface Result extends Way.Way {
+  readonly egress: number
+  readonly value: unknown
+}
+
 /** A join that has all it waited for. */
 export interface Joined {
   readonly value: unknown
@@ -26,27 +33,43 @@ export interface Joined {
 
 export class Frame {
   readonly plan: Plan
-  #values: Array<unknown> = []
-  #egress: Array<number> | undefined
+  /** The visit that it belongs to; undefined for the trace's own. */
+  readonly visit: Walk | undefined
+  #visits: Int32Array | undefined
+  #results: Array<Result> = []
   #halls: Array<Hall | undefined> | undefined
 
-  constructor(plan: Plan) {
+  constructor(plan: Plan, visit: Walk | undefined) {
     this.plan = plan
+    this.visit = visit
   }
 
-  add(egress: number, value: unknown): void {
-    this.#values.push(value)
-    if (this.plan.egress > 1) (this.#egress ??= []).push(egress)
+  /** Whether what happens in this frame happens within a visit. */
+  isWithin(walk: Walk): boolean {
+    for (let visit = this.visit; visit !== undefined; visit = visit.frame.visit) if (visit === walk) return true
+    return false
+  }
+
+  /** Counts an arrival at a node; false once there were more than the flow allows. */
+  count(step: Step, maxHops: number): boolean {
+    const visits = this.#visits ??= new Int32Array(this.plan.size)
+    const at = step.id - this.plan.first
+    return ++visits[at]! <= maxHops
+  }
+
+  add(egress: number, value: unknown, a: number, b: number): void {
+    this.#results.push({ egress, value, a, b })
   }
 
   /** By the declaration order of the egress nodes, then by arrival. */
-  get results(): ReadonlyArray<unknown> {
-    const egress = this.#egress
-    if (egress === undefined || this.#values.length < 2) return this.#values
-    return this.#values
-      .map((value, index) => ({ value, index, egress: egress[index]! }))
-      .sort((x, y) => x.egress - y.egress || x.index - y.index)
-      .map(({ value }) => value)
+  get results(): ReadonlyArray<Result> {
+    return this.plan.egress > 1 && this.#results.length > 1
+      ? this.#results.toSorted((x, y) => x.egress - y.egress)
+      : this.#results
+  }
+
+  get values(): ReadonlyArray<unknown> {
+    return this.results.map((result) => result.value)
   }
 
   /** A value arrives at a join: what the join gives, if it was the last that was missing. */

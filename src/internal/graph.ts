@@ -107,8 +107,8 @@ const faultsOf = (
       : []),
     ...twins(nodes),
     ...doubleEdges(edges),
-    ...routerFaults(nodes, edges, rows),
-    ...joinFaults(nodes, edges),
+    ...routerFaults(nodes, grouped(edges, "from"), rows),
+    ...joinFaults(nodes, grouped(edges, "to")),
     ...[...nodes.keys()].flatMap((node) => definitionFaults(node.name, node.definition)),
     ...wayFaults(nodes, edges, maxHops)
   ]
@@ -146,17 +146,22 @@ const doubleEdges = (edges: ReadonlyArray<Edge>): Array<string> => {
   return faults
 }
 
+/** The edges by the node that they leave, or end in. */
+const grouped = (edges: ReadonlyArray<Edge>, end: "from" | "to"): ReadonlyMap<NodeImpl, ReadonlyArray<Edge>> =>
+  Map.groupBy(edges, (edge) => edge[end])
+
 const routerFaults = (
   nodes: ReadonlyMap<NodeImpl, number>,
-  edges: ReadonlyArray<Edge>,
+  outgoing: ReadonlyMap<NodeImpl, ReadonlyArray<Edge>>,
   rows: ReadonlyArray<Row>
 ): Array<string> => {
   const faults: Array<string> = []
+  const rowsOf = Map.groupBy(rows, (row) => row.from)
   for (const node of nodes.keys()) {
     if (node.definition.kind !== "router") continue
-    const own = edges.filter((edge) => edge.from === node)
+    const own = outgoing.get(node) ?? []
     if (own.length === 0) faults.push(`the router "${node.name}" leads nowhere: give its cases targets`)
-    if (rows.filter((row) => row.from === node).length > 1) {
+    if ((rowsOf.get(node) ?? []).length > 1) {
       faults.push(`the router "${node.name}" has two rows: give all its cases in one`)
     }
     const taken = new Set(own.map((edge) => edge.on))
@@ -174,14 +179,17 @@ const routerFaults = (
   return faults
 }
 
-const joinFaults = (nodes: ReadonlyMap<NodeImpl, number>, edges: ReadonlyArray<Edge>): Array<string> => {
+const joinFaults = (
+  nodes: ReadonlyMap<NodeImpl, number>,
+  incoming: ReadonlyMap<NodeImpl, ReadonlyArray<Edge>>
+): Array<string> => {
   const faults: Array<string> = []
   for (const node of nodes.keys()) {
     if (node.definition.kind !== "join") continue
     const inputs = Object.keys(node.definition.inputs ?? {})
     if (inputs.length === 0) faults.push(`the join "${node.name}" has no inputs`)
     if (inputs.includes("__proto__")) faults.push(`an input of the join "${node.name}" is named "__proto__"`)
-    const fed = new Set(edges.filter((edge) => edge.to === node).map((edge) => edge.input))
+    const fed = new Set((incoming.get(node) ?? []).map((edge) => edge.input))
     for (const input of inputs) if (!fed.has(input)) faults.push(`no edge ends in ${node.name}.${input}`)
     const known = new Set<string | undefined>(inputs)
     for (const input of fed) {

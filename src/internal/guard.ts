@@ -12,7 +12,7 @@ import type * as Fiber from "effect/Fiber"
 import * as Pull from "effect/Pull"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
-import { FlowError } from "../FlowError.ts"
+import { type FlowError, isFlowError } from "../FlowError.ts"
 import { AttemptScope } from "./attemptScope.ts"
 import { compensate } from "./compensate.ts"
 import { failureOf } from "./trace.ts"
@@ -20,10 +20,9 @@ import { answered, type AnyEffect, type Walk } from "./walk.ts"
 
 /** What a guarded step does in one visit. */
 export const guard = (walk: Walk): AnyEffect => {
-  const finished = walk.trace.finished?.length ?? 0
   const first = attempt(walk)
   if (walk.step.retry === undefined || answered(first) && first._tag === "Success") return first
-  return Effect.catchCause(first, (cause) => again(walk, cause, finished))
+  return Effect.catchCause(first, (cause) => again(walk, cause))
 }
 
 /** One attempt, within its permit and its timeout. Never throws. */
@@ -118,7 +117,7 @@ const overtime = (walk: Walk): FlowError => {
 }
 
 /** After a failed first attempt: as often as the Schedule says. */
-const again = Effect.fnUntraced(function*(walk: Walk, firstCause: Cause.Cause<unknown>, finished: number) {
+const again = Effect.fnUntraced(function*(walk: Walk, firstCause: Cause.Cause<unknown>) {
   const { step, trace } = walk
   const { clock, hub } = trace.supervisor
   const next = yield* Schedule.toStep(step.retry!)
@@ -133,7 +132,7 @@ const again = Effect.fnUntraced(function*(walk: Walk, firstCause: Cause.Cause<un
       return yield* Effect.failCause(Pull.isDoneCause(answer.cause) ? cause : answer.cause)
     }
     if (walk.scope.used) yield* Effect.ignoreCause(walk.scope.renew(Exit.failCause(cause)))
-    if ((trace.finished?.length ?? 0) > finished) yield* compensate(trace, finished)
+    if (step.inner !== undefined && trace.finished !== undefined) yield* compensate(trace, walk)
     const delay = answer.value[1]
     hub.nodeRetried(trace, step.name, walk.attempt, Duration.toMillis(delay))
     yield* clock.sleep(delay)
@@ -161,4 +160,4 @@ const hopeless = new Set(["InvalidInput", "InvalidOutput", "NodeDied"])
 const retryable = (walk: Walk, error: unknown): boolean =>
   walk.step.retryWhile !== undefined
     ? walk.step.retryWhile(error)
-    : !(error instanceof FlowError && hopeless.has(error.reason._tag))
+    : !(isFlowError(error) && hopeless.has(error.reason._tag))

@@ -5,6 +5,7 @@
 import type * as Clock from "effect/Clock"
 import type * as Scheduler from "effect/Scheduler"
 import type { FlowErrorReason } from "../FlowError.ts"
+import type { ErrorInfo } from "../FlowEvent.ts"
 import { type Kind, kinds, Subscription } from "./subscription.ts"
 import { errorInfo } from "./text.ts"
 import type { Trace } from "./trace.ts"
@@ -119,10 +120,15 @@ export class Hub {
     this.#note(kinds.NodeInterrupted, trace, node, attempt, at, since(startedAt, at), undefined)
   }
 
-  nodeCompensated(trace: Trace, node: string, attempt: number, startedAt: number, defect: unknown): void {
+  nodeCompensated(
+    trace: Trace,
+    node: string,
+    attempt: number,
+    startedAt: number,
+    error: ErrorInfo | undefined
+  ): void {
     if (!this.listening) return
     const at = this.now
-    const error = defect === undefined ? undefined : errorInfo(defect)
     this.#note(kinds.NodeCompensated, trace, node, attempt, at, since(startedAt, at), error)
   }
 

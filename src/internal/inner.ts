@@ -9,14 +9,15 @@ import type { Trace } from "./trace.ts"
 import { answered, type AnyEffect, enterPlan, Walk } from "./walk.ts"
 import * as Way from "./way.ts"
 
-/** What a visit of a subflow or a `forEach` does. A subflow gives all its results, a `forEach` one per item. */
+/** What a visit of a subflow or a `forEach` does. A subflow gives its frame with all its results, a `forEach` one value per
+ * item. */
 export const visitInner = (walk: Walk): AnyEffect =>
   walk.step.kind === "flow" ? visitFlow(walk, walk.step.inner!) : visitItems(walk, walk.step.inner!)
 
 const visitFlow = (walk: Walk, plan: Plan): AnyEffect => {
-  const frame = new Frame(plan)
+  const frame = new Frame(plan, walk)
   const entered = enterPlan(walk.trace, frame, plan, walk.input, walk.scope, walk.a, walk.b, walk.depth)
-  if (!(entered instanceof Walk)) return Effect.flatMap(entered(walk), () => resultsOf(walk.trace, frame))
+  if (!(entered instanceof Walk)) return Effect.flatMap(entered(walk), () => completed(walk.trace, frame))
   walk.inner = entered
   const todo = entered.begin()
   if (todo === undefined) return finishInner(walk, entered, frame)
@@ -30,12 +31,13 @@ const visitFlow = (walk: Walk, plan: Plan): AnyEffect => {
 const finishInner = (walk: Walk, inner: Walk, frame: Frame): AnyEffect => {
   walk.scope = inner.scope
   walk.inner = undefined
-  return resultsOf(walk.trace, frame)
+  return completed(walk.trace, frame)
 }
 
-const resultsOf = (trace: Trace, frame: Frame): Exit.Exit<ReadonlyArray<unknown>, unknown> => {
+/** The frame itself, once all its joins have got what they waited for. */
+const completed = (trace: Trace, frame: Frame): Exit.Exit<Frame, unknown> => {
   const failure = joinIncomplete(trace, frame)
-  return failure === undefined ? Exit.succeed(frame.results) : Exit.fail(failure)
+  return failure === undefined ? Exit.succeed(frame) : Exit.fail(failure)
 }
 
 /** The failure of a frame whose joins did not get all they waited for. */
@@ -64,7 +66,7 @@ const visitItems = (walk: Walk, plan: Plan): AnyEffect => {
       walk.attempt
     ))
   }
-  const frames = input.map(() => new Frame(plan))
+  const frames = input.map(() => new Frame(plan, walk))
   const target = plan.ingress[0]!
   const walking = spread(
     walk,
@@ -88,7 +90,7 @@ const itemsOf = (walk: Walk, frames: ReadonlyArray<Frame>): Exit.Exit<ReadonlyAr
         )
       )
     }
-    items.push(results[0])
+    items.push(results[0]!.value)
   }
   return Exit.succeed(items)
 }

@@ -1,18 +1,21 @@
 /** Whether a value is JSON, and where it is not. */
 
-/** Nested deeper than this is refused: a meta is a few words about a message, not a document. */
+/** Nested deeper, or more values, is refused: a meta is a few words about a message, not a document. */
 const maxDepth = 64
+const maxValues = 10_000
 
 const isPlain = (value: object): boolean => {
   const proto: unknown = Object.getPrototypeOf(value)
   return proto === Object.prototype || proto === null
 }
 
-/**
- * The path to the first thing in `value` that is not JSON, or undefined. Never throws, never runs for ever: a cycle is
- * found by its depth, and a getter that throws is not JSON.
- */
-export const notJson = (value: unknown, path: string, depth = 0): string | undefined => {
+/** How many values may still be looked at: shared references would otherwise be walked once for each way to them. */
+interface Budget {
+  left: number
+}
+
+const search = (value: unknown, path: string, depth: number, budget: Budget): string | undefined => {
+  if (--budget.left < 0) return path
   switch (typeof value) {
     case "string":
     case "boolean":
@@ -21,40 +24,34 @@ export const notJson = (value: unknown, path: string, depth = 0): string | undef
       return Number.isFinite(value) ? undefined : path
     case "object": {
       if (value === null) return undefined
-      if (depth >= maxDepth) return path
-      try {
-        if (Array.isArray(value)) {
-          for (let i = 0; i < value.length; i++) {
-            const found = notJson(value[i], `${path}[${i}]`, depth + 1)
-            if (found !== undefined) return found
-          }
-          return undefined
-        }
-        if (!isPlain(value)) return path
-        for (const [key, inner] of Object.entries(value)) {
-          const found = notJson(inner, `${path}.${key}`, depth + 1)
-          if (found !== undefined) return found
-        }
-        return undefined
-      } catch {
-        return path
+      if (depth >= maxDepth || !Array.isArray(value) && !isPlain(value)) return path
+      const isArray = Array.isArray(value)
+      for (const [key, inner] of Object.entries(value)) {
+        const found = search(
+          inner,
+          isArray ? `${path}[${key}]` : path === "" ? key : `${path}.${key}`,
+          depth + 1,
+          budget
+        )
+        if (found !== undefined) return found
       }
+      return isArray && Object.keys(value).length !== value.length ? path : undefined
     }
     default:
       return path
   }
 }
 
-/** The first key of a meta whose value is not JSON, as a path. */
+/**
+ * The path to the first value of a meta that is not JSON, or undefined. Never throws and always ends: a cycle is found by
+ * its depth, a getter or a proxy that throws is not JSON.
+ */
 export const badMeta = (meta: unknown): string | undefined => {
-  if (typeof meta !== "object" || meta === null || !isPlain(meta)) return "meta"
   try {
-    for (const [key, value] of Object.entries(meta)) {
-      const found = notJson(value, key)
-      if (found !== undefined) return found
-    }
+    if (typeof meta !== "object" || meta === null || Array.isArray(meta)) return "meta"
+    const found = search(meta, "", 0, { left: maxValues })
+    return found === "" ? "meta" : found
   } catch {
     return "meta"
   }
-  return undefined
 }

@@ -3,7 +3,6 @@
  * up by name while a trace runs, but a router's case.
  */
 import * as Duration from "effect/Duration"
-import * as Layer from "effect/Layer"
 import type * as Schedule from "effect/Schedule"
 import { type Check, checkOf } from "./check.ts"
 import type { AnyLayer, AnySchema, Definition, Kind, NodeImpl } from "./definition.ts"
@@ -47,8 +46,8 @@ export interface Step {
   /** Milliseconds; 0 where there is none. */
   readonly timeout: number
   readonly concurrency: number | undefined
-  /** Services provided by `Node.provide`, as one layer. */
-  readonly layer: AnyLayer | undefined
+  /** Of `Node.provide`, outermost first: each may need what those before it give. */
+  readonly layers: ReadonlyArray<AnyLayer>
   /** An inner flow's, or that of a `forEach` item. */
   readonly inner: Plan | undefined
   /** Whether a trace can visit it in one way only, so that its name says which visit it is. */
@@ -66,6 +65,8 @@ export interface Plan {
   readonly joins: ReadonlyArray<Step>
   /** How often a trace may visit one node; undefined where there are no cycles. */
   readonly maxHops: number | undefined
+  /** The id of its first step. */
+  readonly first: number
   /** How many steps there are in this plan and all inner ones: what runtimes size their tables by. */
   readonly size: number
   /** Whether any of its steps brings a layer of its own. */
@@ -146,12 +147,13 @@ const compile = (graph: FlowImpl, prefix: string, ids: Ids, once: boolean): Plan
     egress,
     joins,
     maxHops: graph.options.maxHops,
+    first: from,
     size: ids.step - from,
     layered: [...steps.values()].some(bringsLayer)
   }
 }
 
-const bringsLayer = (step: Step): boolean => step.layer !== undefined || step.inner?.layered === true
+const bringsLayer = (step: Step): boolean => step.layers.length > 0 || step.inner?.layered === true
 
 const push = <K, V>(map: Map<K, Array<V>>, key: K, value: V): void => {
   const known = map.get(key)
@@ -214,7 +216,7 @@ const compileStep = (definition: Definition, prefix: string, ids: Ids, once: boo
     retryWhile: policy?.retryWhile as ((error: unknown) => boolean) | undefined,
     timeout: Number.isFinite(timeout) ? timeout : 0,
     concurrency: policy?.concurrency,
-    layer: layerOf(definition.layers),
+    layers: definition.layers?.toReversed() ?? none,
     inner,
     once,
     run: (definition.run ?? definition.decide ?? (kind === "router" ? byTag : unrunnable)) as Step["run"],
@@ -223,12 +225,6 @@ const compileStep = (definition: Definition, prefix: string, ids: Ids, once: boo
 }
 
 const byTag = (input: { readonly _tag: string }): string => input._tag
-
-/** The one layer of a node that was provided with several: each outer one also provides for the inner ones. */
-const layerOf = (layers: ReadonlyArray<AnyLayer> | undefined): AnyLayer | undefined =>
-  layers === undefined || layers.length === 0
-    ? undefined
-    : layers.reduce((inner, outer) => Layer.provideMerge(inner, outer))
 
 /** The plan of what `forEach` does with one item: its node, alone. */
 const compileItem = (definition: Definition, prefix: string, ids: Ids): Plan => {
@@ -242,6 +238,7 @@ const compileItem = (definition: Definition, prefix: string, ids: Ids): Plan => 
     egress: 1,
     joins: none,
     maxHops: undefined,
+    first: from,
     size: ids.step - from,
     layered: bringsLayer(step)
   }

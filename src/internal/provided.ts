@@ -8,31 +8,53 @@ import * as Semaphore from "effect/Semaphore"
 import type { AnyLayer } from "./definition.ts"
 import type { AnyEffect } from "./walk.ts"
 
+/** A layer among those that it is built with: two nodes that share a layer and all that it stands in share what it gives. */
+class Built {
+  readonly inner = new Map<AnyLayer, Built>()
+  /** Nobody waits for another layer than the one that he needs. */
+  readonly lock = Semaphore.makeUnsafe(1)
+  context: Context.Context<never> | undefined
+}
+
 export class Provided {
   readonly #scope = Scope.makeUnsafe()
-  readonly #built = new Map<AnyLayer, Context.Context<never>>()
-  readonly #building = Semaphore.makeUnsafe(1)
+  readonly #outermost = new Map<AnyLayer, Built>()
 
-  to(layer: AnyLayer, effect: AnyEffect): AnyEffect {
-    const built = this.#built.get(layer)
-    return built !== undefined
-      ? Effect.provideContext(effect, built)
-      : Effect.flatMap(this.#build(layer), (context) => Effect.provideContext(effect, context))
+  /** The effect with the services of layers, of which each may need what those before it give. */
+  to(layers: ReadonlyArray<AnyLayer>, effect: AnyEffect): AnyEffect {
+    let provided = effect
+    let known = this.#outermost
+    for (
+      const entry of layers.map((layer) => ({ layer, built: this.#entry(known, layer, (next) => known = next) }))
+        .toReversed()
+    ) {
+      provided = this.#provide(entry.layer, entry.built, provided)
+    }
+    return provided
   }
 
-  /** One at a time, so that no layer is built twice. What fails is released and built anew at the next visit. */
-  #build(layer: AnyLayer): Effect.Effect<Context.Context<never>, unknown> {
-    return this.#building.withPermits(1)(Effect.suspend(() => {
-      const known = this.#built.get(layer)
-      if (known !== undefined) return Effect.succeed(known)
+  #entry(known: Map<AnyLayer, Built>, layer: AnyLayer, goOn: (inner: Map<AnyLayer, Built>) => void): Built {
+    let built = known.get(layer)
+    if (built === undefined) known.set(layer, built = new Built())
+    goOn(built.inner)
+    return built
+  }
+
+  #provide(layer: AnyLayer, built: Built, effect: AnyEffect): AnyEffect {
+    return built.context !== undefined
+      ? Effect.provideContext(effect, built.context)
+      : Effect.flatMap(this.#build(layer, built), (context) => Effect.provideContext(effect, context))
+  }
+
+  /** What fails is released, and built anew at the next visit. */
+  #build(layer: AnyLayer, built: Built): Effect.Effect<Context.Context<never>, unknown> {
+    return built.lock.withPermits(1)(Effect.suspend(() => {
+      if (built.context !== undefined) return Effect.succeed(built.context)
       const scope = Scope.forkUnsafe(this.#scope)
       const building = Effect.map(
-        // What the layer itself needs is in the runtime's services: the flow's `R` says so.
+        // What the layer itself needs is in the runtime's services, or in those of an outer layer: the flow's `R` says so.
         Layer.buildWithScope(layer as Layer.Layer<never, unknown>, scope),
-        (context): Context.Context<never> => {
-          this.#built.set(layer, context)
-          return context
-        }
+        (context): Context.Context<never> => built.context = context
       )
       return Effect.onExit(building, (exit) => exit._tag === "Success" ? Effect.void : Scope.close(scope, exit))
     }))

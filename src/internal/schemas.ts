@@ -46,7 +46,7 @@ const makeCodecs = (graph: FlowImpl): FlowCodecs => {
   const output = union(distinct(outputsOf(graph)))
   const errors = distinct(errorsOf(graph))
   return {
-    encodeInput: merged(inputs.map((ast) => side((codec) => Schema.encodeUnknownExit(codec), structural(ast)))),
+    encodeInput: merged(inputs.map((ast) => side((codec) => Schema.encodeUnknownExit(codec), classless(ast)))),
     decodeInput: merged(inputs.map((ast) => side((codec) => Schema.decodeUnknownExit(codec), ast))),
     encodeResult: json((codec) => Schema.encodeUnknownExit(codec), structural(output)),
     decodeResult: json((codec) => Schema.decodeUnknownExit(codec), concealing(output)),
@@ -208,7 +208,11 @@ const canRecur = (ast: SchemaAST.AST): ast is SchemaAST.AST & Recursive => "recu
 const inPlaceOf = (ast: SchemaAST.AST, other: SchemaAST.AST): SchemaAST.AST =>
   ast.context?.isOptional === true ? Schema.optionalKey(Schema.make<Codec>(other)).ast : other
 
-/** Classes encode whatever has their fields, and secrets leave as a word. */
+/** Classes encode whatever has their fields. */
+const classless = (ast: SchemaAST.AST): SchemaAST.AST =>
+  isClass(ast) ? inPlaceOf(ast, classless(ast.typeParameters[0]!)) : canRecur(ast) ? ast.recur(classless) : ast
+
+/** The same, and secrets leave as a word. */
 const structural = (ast: SchemaAST.AST): SchemaAST.AST =>
   isSecret(ast)
     ? inPlaceOf(ast, secret)

@@ -107,7 +107,8 @@ export class Supervisor {
     const traceId = options?.traceId ?? this.#nextId()
     const refuse = (reason: FlowErrorReason, message: string): FlowError =>
       new FlowError({ flow: this.plan.name, traceId, node: undefined, attempt: undefined, reason, message })
-    const parent = Info.traceOf(Context.getOrUndefined(caller.context, CurrentTrace))
+    const outer = Info.traceOf(Context.getOrUndefined(caller.context, CurrentTrace))
+    const parent = outer?.done === true ? undefined : outer
     if (this.#state !== "Open" && !this.#isInside(parent)) {
       return refuse(shuttingDown, "The runtime is shutting down and takes no more messages")
     }
@@ -136,9 +137,13 @@ export class Supervisor {
     return trace
   }
 
+  /** A random UUID, from the second message on with a count behind it. */
   #nextId(): string {
-    this.#idPrefix ??= globalThis.crypto.randomUUID()
-    return this.#ids === 0 ? (this.#ids++, this.#idPrefix) : `${this.#idPrefix}-${(this.#ids++).toString(36)}`
+    const prefix = this.#idPrefix ??= globalThis.crypto.randomUUID()
+    const id = this.#ids === 0 ? prefix : `${prefix}-${this.#ids.toString(36)}`
+    this.#ids++
+    // A caller may have chosen the same.
+    return this.#traces.has(id) ? this.#nextId() : id
   }
 
   #deadlineOf(deadline: Duration.Input | undefined): number | undefined {
@@ -212,9 +217,18 @@ export class Supervisor {
 
   // ---------------------------------------------------------------- running traces
 
+  /** Whatever happens in a first step, the trace gets its outcome. */
   #start(trace: Trace): void {
     trace.state = running
     trace.taken = true
+    try {
+      this.#begin(trace)
+    } catch (defect) {
+      this.#finish(trace, Exit.die(defect))
+    }
+  }
+
+  #begin(trace: Trace): void {
     if (trace.info.deadline !== undefined && this.pastDeadline(trace)) return this.#finish(trace, Exit.interrupt())
     if (trace.emitted || this.hub.listening) trace.startedAt = this.clock.currentTimeMillisUnsafe()
     if (this.hub.listening) this.hub.traceStarted(trace, trace.startedAt)
@@ -222,6 +236,7 @@ export class Supervisor {
     const entered = enterPlan(trace, trace.frame, this.plan, trace.input, scope, Way.start.a, Way.start.b, 0)
     if (!(entered instanceof Walk)) return this.#fork(trace, scope, entered(undefined))
     trace.root = entered
+    if (trace.nests) return this.#fork(trace, scope, Effect.andThen(Effect.yieldNow, entered.effect))
     const todo = entered.begin()
     if (todo === undefined) this.#finish(trace, Exit.void)
     else if (answered(todo) && todo._tag === "Failure") this.#finish(trace, todo)
@@ -304,7 +319,8 @@ export class Supervisor {
 
   /** A trace's fiber tree has ended, or is left behind: what was acquired is released, what finished may be undone. */
   #finish(trace: Trace, exit: Exit.Exit<unknown, unknown>): void {
-    if (trace.state._tag === "Ending" || trace.state._tag === "Done") return this.#undoLate(trace)
+    // One that was left behind and ends after all has nothing to say any more.
+    if (trace.state._tag === "Ending" || trace.state._tag === "Done") return
     if (exit._tag === "Failure" && trace.root !== undefined) trace.root.ended(exit.cause, false)
     const reason = trace.state._tag === "Stopping" ? trace.state.reason : undefined
     const final = this.#exitOf(trace, exit, reason)
@@ -319,12 +335,6 @@ export class Supervisor {
     fiber.addObserver(() => this.#conclude(trace, final, reason))
   }
 
-  /** A node that was left behind has ended after all: if it finished, it is undone. */
-  #undoLate(trace: Trace): void {
-    if (trace.finished === undefined || trace.finished.length === 0) return
-    Effect.runForkWith(trace.context)(compensate(trace), { uninterruptible: true })
-  }
-
   #exitOf(
     trace: Trace,
     exit: Exit.Exit<unknown, unknown>,
@@ -333,7 +343,7 @@ export class Supervisor {
     if (reason !== undefined) return Exit.fail(this.#errorFor(trace, reason))
     if (exit._tag === "Success") {
       const incomplete = joinIncomplete(trace, trace.frame)
-      return incomplete === undefined ? Exit.succeed(trace.frame.results) : Exit.fail(incomplete)
+      return incomplete === undefined ? Exit.succeed(trace.frame.values) : Exit.fail(incomplete)
     }
     const failure = failureOf(exit.cause)
     return Exit.fail(
@@ -367,7 +377,7 @@ export class Supervisor {
       if (exit._tag === "Success") this.hub.traceSucceeded(trace, exit.value.length, trace.root?.leftAt || undefined)
       else this.hub.traceEnded(trace, errorIn(exit), reason)
     }
-    trace.root = undefined
+    trace.letGo()
     trace.state = { _tag: "Done", exit }
     if (trace.emitted) this.outcomes.deliver(trace, exit)
     else if (trace.admitted) this.#release()
@@ -388,7 +398,10 @@ export class Supervisor {
       this.admit(trace)
       if (trace.state._tag === "Done") return view(trace, trace.state.exit)
       return Effect.callback<A, unknown>((resume) => {
-        trace.whenDone((exit) => resume(view(trace, exit)))
+        trace.whenDone((exit) => {
+          const end = view(trace, exit)
+          resume(trace.nests ? Effect.andThen(Effect.yieldNow, end) : end)
+        })
         return this.#stopAndWait(trace, cancelled("its caller was interrupted"))
       })
     })
@@ -492,7 +505,7 @@ export class Supervisor {
 
   /** The effect with the services that `Node.provide` gave its step. */
   withLayers(step: Step, effect: AnyEffect): AnyEffect {
-    return step.layer === undefined ? effect : (this.#provided ??= new Provided()).to(step.layer, effect)
+    return step.layers.length === 0 ? effect : (this.#provided ??= new Provided()).to(step.layers, effect)
   }
 
   // ---------------------------------------------------------------- observers and the end

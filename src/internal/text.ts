@@ -1,5 +1,5 @@
 /** Words about errors that may be hostile: a `message` getter that throws, a cycle, ten megabytes of text. */
-import { FlowError } from "../FlowError.ts"
+import { isFlowError } from "../FlowError.ts"
 import type { ErrorInfo } from "../FlowEvent.ts"
 
 /** The longest text that the engine passes on of somebody else's error, in UTF-16 units. */
@@ -40,6 +40,6 @@ export const tagOf = (error: unknown): string => {
 /** What events tell of an error. */
 export const errorInfo = (error: unknown): ErrorInfo => ({
   tag: tagOf(error),
-  code: error instanceof FlowError ? error.code : undefined,
+  code: isFlowError(error) ? error.code : undefined,
   message: messageOf(error)
 })

@@ -38,7 +38,7 @@ export class Info implements TraceInfo {
     return typeof info === "object" && info !== null && #trace in info ? info.#trace : undefined
   }
 
-  static bind(info: Info, trace: Trace): void {
+  static bind(info: Info, trace: Trace | undefined): void {
     info.#trace = trace
   }
 }
@@ -57,6 +57,9 @@ export type State =
   | { readonly _tag: "Ending"; readonly exit: TraceExit; readonly reason: FlowErrorReason | undefined }
   | { readonly _tag: "Done"; readonly exit: TraceExit }
 
+/** So many traces inside one another share one stack. */
+const maxNesting = 32
+
 export type TraceExit = Exit.Exit<ReadonlyArray<unknown>, unknown>
 
 export const waiting: State = { _tag: "Waiting" }
@@ -70,7 +73,9 @@ export class Trace {
   state: State = waiting
   readonly context: Context.Context<never>
   /** The trace of the same or another runtime that this one runs inside. */
-  readonly parent: Trace | undefined
+  parent: Trace | undefined
+  /** How many traces it runs inside. */
+  readonly depth: number
   /** Whether its outcome is fetched, or returned to its caller. */
   readonly emitted: boolean
   /** The first branch, while the trace runs. */
@@ -92,7 +97,6 @@ export class Trace {
   scopes: Array<Scope.Closeable> | undefined
   sink: Sink | undefined
   #seq = 0
-  #visits: Int32Array | undefined
   #onDone: Array<(exit: TraceExit) => void> | undefined
   /** Called once it no longer waits for admission. */
   onAdmitted: (() => void) | undefined
@@ -107,10 +111,11 @@ export class Trace {
   ) {
     this.supervisor = supervisor
     this.info = info
-    this.frame = new Frame(supervisor.plan)
+    this.frame = new Frame(supervisor.plan, undefined)
     this.input = input
     this.context = context
     this.parent = parent
+    this.depth = parent === undefined ? 0 : parent.depth + 1
     this.emitted = emitted
     Info.bind(info, this)
   }
@@ -135,18 +140,25 @@ export class Trace {
     if (at >= 0) this.#onDone?.splice(at, 1)
   }
 
+  /** Whether its start and its end wait for a fresh stack: every so many traces that run inside one another. */
+  get nests(): boolean {
+    return this.depth % maxNesting === maxNesting - 1
+  }
+
+  /** What only an open trace needs: a chain of messages that send the next holds no more than its last. */
+  letGo(): void {
+    this.parent = undefined
+    this.root = undefined
+    this.walks = undefined
+    Info.bind(this.info, undefined)
+  }
+
   /** Tells whoever waits. */
   tell(exit: TraceExit): void {
     this.onAdmitted?.()
     const listeners = this.#onDone
     this.#onDone = undefined
     if (listeners !== undefined) { for (const listener of listeners) listener(exit) }
-  }
-
-  /** Counts a visit; false once there were more than the flow allows. */
-  visit(step: Step, maxHops: number): boolean {
-    const visits = this.#visits ??= new Int32Array(this.supervisor.plan.size)
-    return ++visits[step.id]! <= maxHops
   }
 
   annotate(key: string, value: unknown): void {

@@ -8,7 +8,8 @@
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { FlowError } from "../FlowError.ts"
+import type * as Fiber from "effect/Fiber"
+import { isFlowError } from "../FlowError.ts"
 import type { Step as LoopStep } from "../Loop.ts"
 import type { AttemptScope } from "./attemptScope.ts"
 import { spread } from "./branches.ts"
@@ -58,6 +59,7 @@ export class Walk implements Iterator<AnyEffect, void> {
   #phase: Phase = Entering
   #hop = 0
   #spent = 0
+  #remembered = false
   #answers = 0
   /** When the step before ended, which is when this one begins: the clock is read once for both. */
   leftAt = 0
@@ -139,12 +141,12 @@ export class Walk implements Iterator<AnyEffect, void> {
     this.attempt = 1
     this.reported = false
     const { maxHops } = frame.plan
-    if (maxHops !== undefined && !trace.visit(step, maxHops)) {
+    if (maxHops !== undefined && !frame.count(step, maxHops)) {
       return Exit.fail(trace.fail(
         { _tag: "HopsExhausted", maxHops },
         `Node "${step.name}" was reached ${
           maxHops + 1
-        } times in one trace, and the flow allows ${maxHops}: raise \`maxHops\`, or let a router leave the cycle`,
+        } times by one message, and the flow allows ${maxHops}: raise \`maxHops\`, or let a router leave the cycle`,
         step.name,
         1
       ))
@@ -162,7 +164,23 @@ export class Walk implements Iterator<AnyEffect, void> {
     const invalid = this.#invalidInput()
     if (invalid !== undefined) return invalid
     const effect = this.#run()
-    return step.layer === undefined ? effect : trace.supervisor.withLayers(step, effect)
+    if (effect === undefined || effect === null) {
+      return Exit.die(new TypeError(`node "${step.name}" gave no Effect: its run has to return one`))
+    }
+    return step.layers.length === 0 ? effect : this.#provided(effect)
+  }
+
+  #provided(effect: AnyEffect): AnyEffect {
+    const { step, trace } = this
+    const provided = trace.supervisor.withLayers(step, effect)
+    // The fiber's context is put back as it was when the services were provided; a scope may have been renewed since.
+    return step.inner === undefined ?
+      provided :
+      Effect.flatMap(provided, (value) =>
+        Effect.withFiberSucceed((fiber: Fiber.Fiber<unknown, unknown>) => {
+          fiber.setContext(this.scope.within(fiber.context))
+          return value
+        }))
   }
 
   #invalidInput(): AnyEffect | undefined {
@@ -217,8 +235,12 @@ export class Walk implements Iterator<AnyEffect, void> {
       this.#phase = Done
       return undefined
     }
-    if (this.scope.used) return Effect.as(this.scope.renew(Exit.succeed(value)), value)
-    const { step, trace } = this
+    const { step } = this
+    if (this.scope.used) {
+      // What a run did is known before its finalizers begin: they may take time, and the trace may be cancelled then.
+      if (step.compensate !== undefined && (step.output?.is(value) ?? true)) this.#remember(value)
+      return Effect.as(this.scope.renew(Exit.succeed(value)), value)
+    }
     switch (step.kind) {
       case "router":
         return this.#route(value)
@@ -226,7 +248,7 @@ export class Walk implements Iterator<AnyEffect, void> {
         return this.#turn(value as LoopStep<unknown, unknown>)
       case "flow":
         this.#succeeded()
-        return this.#goOnWithEach(value as ReadonlyArray<unknown>)
+        return this.#goOnWithEach(value as Frame)
       case "join":
       case "collect":
         this.#succeeded()
@@ -234,14 +256,21 @@ export class Walk implements Iterator<AnyEffect, void> {
       default: {
         const invalid = this.invalidOutput(value)
         if (invalid !== undefined) return invalid
-        if (step.compensate !== undefined) {
-          const context = new VisitContext(trace, step, this.attempt, this.a, this.b)
-          ;(trace.finished ??= []).push({ step, output: value, context, attempt: this.attempt })
-        }
+        if (step.compensate !== undefined) this.#remember(value)
         this.#succeeded()
         return this.#goOn(step.targets, value)
       }
     }
+  }
+
+  /** Notes a run that can be undone, once. */
+  #remember(output: unknown): void {
+    if (!this.#remembered) {
+      const { attempt, frame, step, trace } = this
+      const context = new VisitContext(trace, step, attempt, this.a, this.b)
+      ;(trace.finished ??= []).push({ frame, step, output, context, attempt })
+    }
+    this.#remembered = this.scope.used
   }
 
   #started(): void {
@@ -274,7 +303,7 @@ export class Walk implements Iterator<AnyEffect, void> {
       const { frame, step, trace } = this
       this.#phase = Done
       if (step.egress < 0) return undefined
-      frame.add(step.egress, value)
+      frame.add(step.egress, value, this.a, this.b)
       if (trace.sink === undefined || frame !== trace.frame) return undefined
       this.#phase = Ending
       return trace.sendResult(step, value)
@@ -292,31 +321,31 @@ export class Walk implements Iterator<AnyEffect, void> {
     return new Walk(this.trace, this.frame, target, value, scope, a, b, this.depth + 1)
   }
 
-  /** What a subflow gave goes on, each result by itself. */
-  #goOnWithEach(values: ReadonlyArray<unknown>): AnyEffect | undefined {
+  /** What a subflow gave goes on, each result by itself, and by the way that it came inside. */
+  #goOnWithEach(inner: Frame): AnyEffect | undefined {
     const { targets } = this.step
-    if (values.length === 1) return this.#goOn(targets, values[0])
-    if (values.length === 0 || targets.length === 0) {
+    const results = inner.results
+    if (results.length === 1) return this.#goOn(targets, results[0]!.value)
+    if (results.length === 0 || targets.length === 0) {
       this.#phase = Done
       if (targets.length > 0 || this.step.egress < 0) return undefined
-      for (const value of values) this.frame.add(this.step.egress, value)
-      if (this.trace.sink === undefined || this.frame !== this.trace.frame || values.length === 0) return undefined
+      for (const { a, b, value } of results) this.frame.add(this.step.egress, value, a, b)
+      if (this.trace.sink === undefined || this.frame !== this.trace.frame || results.length === 0) return undefined
       this.#phase = Ending
-      return Effect.forEach(values, (value) => this.trace.sendResult(this.step, value), { discard: true })
+      return Effect.forEach(results, ({ value }) => this.trace.sendResult(this.step, value), { discard: true })
     }
     this.#phase = Ending
     const width = targets.length
-    return spread(this, values.length * width, (at, scope) => {
-      const place = Math.floor(at / width)
-      return this.#branch(targets[at % width]!, values[place], scope, Way.mixA(this.a, place), Way.mixB(this.b, place))
+    return spread(this, results.length * width, (at, scope) => {
+      const { a, b, value } = results[Math.floor(at / width)]!
+      return this.#branch(targets[at % width]!, value, scope, Way.mixA(this.a, a), Way.mixB(this.b, b))
     }, Infinity)
   }
 
   #route(decision: unknown): AnyEffect | undefined {
     const { step } = this
-    const cases = Array.isArray(decision) ? decision : [decision]
-    const unknown = cases.find((name) => !step.cases.has(name))
-    if (unknown !== undefined || cases.length === 1 && !step.cases.has(cases[0])) {
+    const cases: ReadonlyArray<unknown> = Array.isArray(decision) ? decision : [decision]
+    if (!cases.every((name): name is string => typeof name === "string" && step.cases.has(name))) {
       return Exit.die(
         new Error(
           `router "${step.name}" chose a case that it does not have: it has ${[...step.cases.keys()].join(", ")}`
@@ -329,7 +358,7 @@ export class Walk implements Iterator<AnyEffect, void> {
       return undefined
     }
     const targets = cases.length === 1
-      ? step.cases.get(cases[0])!
+      ? step.cases.get(cases[0]!)!
       : cases.flatMap((name) => step.cases.get(name)!)
     return this.#goOn(targets, this.input)
   }
@@ -405,7 +434,7 @@ export class Walk implements Iterator<AnyEffect, void> {
     const { attempt, startedAt, step, trace } = this
     const { hub } = trace.supervisor
     this.reported = true
-    if (error instanceof FlowError && error.reason._tag === "NodeTimedOut" && error.node === step.name) {
+    if (isFlowError(error) && error.reason._tag === "NodeTimedOut" && error.node === step.name) {
       hub.nodeTimedOut(trace, step.name, attempt, startedAt, step.timeout)
     } else hub.nodeErrored(trace, step.name, attempt, startedAt, error)
   }
