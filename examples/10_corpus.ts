@@ -13,7 +13,7 @@ import { Command, Flag } from "effect/cli"
 import { mkdir } from "node:fs/promises"
 import { dirname, join, relative } from "node:path"
 import * as Sqlite from "penguiflow/layers/Sqlite"
-import { readInput, type UnreadableInput } from "./corpus/input.ts"
+import { readInput, UnreadableInput } from "./corpus/input.ts"
 import { report } from "./corpus/report.ts"
 import { runAll } from "./corpus/run.ts"
 import * as Services from "./corpus/services.ts"
@@ -28,6 +28,8 @@ class Ended extends Data.TaggedError("Ended")<{ readonly code: number }> {
 
 const bundled = join(import.meta.dirname, "data", "sotu.ndjson.gz")
 const fromHere = (path: string) => relative(process.cwd(), path) || path
+
+const documents = (count: number) => `${count} document${count === 1 ? "" : "s"}`
 
 const atLeastOne = (name: string) =>
   Flag.Int(name).pipe(Flag.filter((n) => n >= 1, () => "Expected a whole number from 1 on"))
@@ -58,9 +60,15 @@ const command = Command.make("corpus", {
     const terminal = yield* Terminal.Terminal
     const interruption = Deferred.await(yield* Terminal.interruption)
     const { faults, lines } = yield* readInput(input)
-    yield* Effect.ignore(Effect.tryPromise(() => mkdir(dirname(db), { recursive: true })))
+    if (lines.length + faults.length === 0) {
+      return yield* new UnreadableInput({ message: `${input} is empty: there is nothing to do.` })
+    }
+    // Only the last directory of the path, and whatever is wrong with it is told when the database is opened.
+    yield* Effect.ignore(Effect.tryPromise(() => mkdir(dirname(db))))
     const taken = lines.slice(0, Option.getOrElse(limit, () => lines.length))
-    yield* terminal.note(`${taken.length} documents from ${fromHere(input)} into ${db}. Learning which words are rare…`)
+    yield* terminal.note(
+      `${documents(taken.length)} from ${fromHere(input)} into ${db}. Learning which words are rare…`
+    )
 
     // The database first: whether it can be opened is known at once, the rest takes a moment.
     const services = Store.layer.pipe(
@@ -78,17 +86,18 @@ const command = Command.make("corpus", {
         if (Option.isSome(interrupted)) {
           const done = stored + replaced + unchanged + failures.length
           const rest = done < total ? "Run it again to do the rest." : "That was all of them."
-          yield* terminal.print(`Interrupted after ${done} of ${total} documents. ${rest}`)
+          yield* terminal.print(`Interrupted after ${done} of ${documents(total)}. ${rest}`)
           return interrupted.value
         }
         if (failures.length > 0) {
-          yield* terminal.print(`${failures.length} of ${total} documents failed; the others are stored.`)
+          const others = failures.length < total ? " The others are stored." : ""
+          yield* terminal.print(`${failures.length} of ${documents(total)} failed.${others}`)
           return 1
         }
         yield* terminal.print(
           stored + replaced === 0
-            ? `All ${unchanged} documents were stored already: nothing was stored twice.`
-            : `Run it again: it will find these ${total} documents, and store nothing twice.`
+            ? `${documents(unchanged)} stored before, none stored twice.`
+            : `Run it again: it will find the ${documents(total)}, and store nothing twice.`
         )
         return 0
       }),
@@ -117,12 +126,15 @@ const say = (error: { readonly message: string }) =>
 const main = Command.run(command, { version: "0.1.0" }).pipe(
   Effect.catchTags({
     ShowHelp: (help) => help.errors.length > 0 ? new Ended({ code: 2 }) : Effect.void,
-    UnreadableInput: (error: UnreadableInput) => say(error),
+    UnreadableInput: say,
     SqlError: say,
     MigrationError: say
   }),
   Effect.provide(NodeServices.layer)
 )
+
+// Whoever reads along may leave, as in `npm start | head`: then there is nobody to tell.
+process.stdout.on("error", () => process.exit(0))
 
 // Like NodeRuntime.runMain, but signals are the command's own business: a first Ctrl-C is not an interruption here.
 Runtime.makeRunMain(({ fiber, teardown }) => {

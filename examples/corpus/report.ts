@@ -19,17 +19,19 @@ export const report = Effect.fnUntraced(function*(summary: Summary, options: { r
 
   yield* print(`\n${bold("The flow")}\n\n${draw(flow)}`)
 
-  yield* print(`\n${bold("Topics by century")} ${dim("(documents)")}\n\n${centuries(documents)}`)
+  if (documents.length > 0) {
+    yield* print(`\n${bold("Topics by century")} ${dim("(documents)")}\n\n${centuries(documents)}`)
+  }
 
   const near = Option.match(options.near, {
     onNone: () => comparable.find((document) => document.id === "1863_abraham_lincoln_r") ?? comparable.at(-1),
     onSome: (id) => comparable.find((document) => document.id === id)
   })
-  if (near !== undefined) {
+  if (near !== undefined && comparable.length > 1) {
     yield* print(
       `\n${bold(`Nearest to ${near.id}`)} ${dim("(cosine of the embeddings)")}\n\n${neighbours(near, comparable)}`
     )
-  } else if (Option.isSome(options.near)) {
+  } else if (near === undefined && Option.isSome(options.near)) {
     yield* print(`\nNo document "${options.near.value}" is stored, so there is nothing near it.`)
   }
 

@@ -66,11 +66,8 @@ export const runAll = Effect.fnUntraced(function*(
       if (Exit.isSuccess(exit)) {
         for (const { written } of exit.value) counts[written]++
       } else {
-        failures.push({
-          line: Number(meta["line"]),
-          node: failedAt?.node ?? flow.name,
-          message: messageOf(exit.cause)
-        })
+        const line = Number(meta["line"])
+        failures.push({ line, node: failedAt?.node ?? flow.name, message: messageOf(line, exit.cause) })
       }
       yield* tell()
     }
@@ -80,7 +77,9 @@ export const runAll = Effect.fnUntraced(function*(
   return { ...counts, total: lines.length, failures, seconds: seconds(), interrupted: yield* Ref.get(interrupted) }
 }, Effect.scoped)
 
-const messageOf = (cause: Cause.Cause<unknown>) => {
+/** Says which document it was, whoever failed. */
+const messageOf = (line: number, cause: Cause.Cause<unknown>) => {
   const error = Cause.squash(cause)
-  return error instanceof Error ? error.message : String(error)
+  const message = error instanceof Error ? error.message : String(error)
+  return message.startsWith("line ") ? message : `line ${line}: ${message}`
 }

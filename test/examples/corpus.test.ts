@@ -84,7 +84,7 @@ describe("the first real run", () => {
         assert.strictEqual(row(second, "stored now"), 0)
         assert.strictEqual(row(second, "found as they are, not stored twice"), 12)
         assert.strictEqual(row(second, "in the database"), 12)
-        assert.include(second.out, "nothing was stored twice")
+        assert.include(second.out, "12 documents stored before, none stored twice.")
 
         const database = new DatabaseSync(join(cwd, ".penguiflow", "corpus.sqlite"))
         const counted = database.prepare(
@@ -136,7 +136,7 @@ describe("the first real run", () => {
             /line 9: is not text in UTF-8/
           ]
         ) assert.match(ended.out, failure)
-        assert.include(ended.out, "6 of 9 documents failed; the others are stored.")
+        assert.include(ended.out, "6 of 9 documents failed. The others are stored.")
       }),
     60_000
   )
@@ -213,11 +213,14 @@ describe("the first real run", () => {
     () =>
       Effect.gen(function*() {
         const cwd = yield* directory
+        writeFileSync(join(cwd, "empty"), "\n\n")
         const cases: ReadonlyArray<readonly [ReadonlyArray<string>, RegExp]> = [
           [["--limit", "0"], /--limit.*whole number from 1 on/],
           [["--nope"], /Unrecognized flag: --nope/],
           [["--input", "nowhere.gz"], /can't read nowhere\.gz.*--input/],
-          [["--db", cwd], /it is a directory/]
+          [["--input", "empty"], /empty is empty: there is nothing to do/],
+          [["--db", cwd], /it is a directory/],
+          [["--db", join(cwd, "a", "b", "x.sqlite")], /the directory .*b does not exist\. Create it/]
         ]
         for (const [args, said] of cases) {
           const ended = yield* corpus(cwd, args)
