@@ -95,16 +95,16 @@ const catalog = (
         sql<Column>`SELECT t.name AS name, c.name AS part FROM sqlite_master t
           LEFT JOIN pragma_table_info(t.name) c ON c.pk > 0
           WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite|_%' ESCAPE '|' ORDER BY t.name, c.pk`.withoutTransform,
+      // Not by information_schema, which takes half a second for each question.
       orElse: () =>
-        sql<Column>`SELECT CASE WHEN t.table_schema = current_schema() THEN t.table_name
-            ELSE t.table_schema || '.' || t.table_name END AS name, k.column_name AS part
-          FROM information_schema.tables t
-          LEFT JOIN information_schema.table_constraints c ON c.table_schema = t.table_schema
-            AND c.table_name = t.table_name AND c.constraint_type = 'PRIMARY KEY'
-          LEFT JOIN information_schema.key_column_usage k ON k.constraint_schema = c.constraint_schema
-            AND k.constraint_name = c.constraint_name AND k.table_name = c.table_name
-          WHERE t.table_type = 'BASE TABLE' AND t.table_schema NOT IN ('pg_catalog', 'information_schema')
-          ORDER BY 1, k.ordinal_position`.withoutTransform
+        sql<Column>`SELECT CASE WHEN n.nspname = current_schema() THEN c.relname::text
+            ELSE n.nspname::text || '.' || c.relname::text END AS name, a.attname::text AS part
+          FROM pg_class c
+          JOIN pg_namespace n ON n.oid = c.relnamespace
+          LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
+          LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey)
+          WHERE c.relkind IN ('r', 'p') AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg|_%' ESCAPE '|'
+          ORDER BY 1, array_position(i.indkey::int2[], a.attnum)`.withoutTransform
     }),
     (rows) => {
       const tables = new Map<string, Array<string>>()

@@ -7,7 +7,7 @@ import * as Sqlite from "penguiflow/layers/Sqlite"
 import * as Idempotency from "penguiflow/testing/Idempotency"
 import { idempotencySuite } from "./IdempotencySuite.ts"
 
-idempotencySuite("SQLite", Sqlite.layer({ filename: ":memory:" }))
+idempotencySuite("SQLite", Sqlite.layer({ filename: ":memory:" }), { live: false })
 
 const echo = (rerun: Node.Rerun | undefined) =>
   Node.make("echo", { input: Schema.String, output: Schema.String, rerun, run: (msg) => Effect.succeed(msg) })

@@ -26,8 +26,13 @@ const table = Effect.gen(function*() {
 
 const text = { input: Schema.String, output: Schema.String }
 
-export const idempotencySuite = <E>(backend: string, database: Layer.Layer<SqlClient.SqlClient, E>) =>
-  layer(database)(`Idempotency.check on ${backend}`, (it) => {
+/** `live`: a database over the network, where a test clock can't tell waiting for an answer from waiting for time. */
+export const idempotencySuite = <E>(
+  backend: string,
+  database: Layer.Layer<SqlClient.SqlClient, E>,
+  options: { readonly live: boolean }
+) =>
+  layer(database, { excludeTestServices: options.live })(`Idempotency.check on ${backend}`, (it) => {
     it.effect("finds a plain INSERT, by redelivery and by retry, and says which rows", () =>
       Effect.gen(function*() {
         const { name, sql } = yield* table
