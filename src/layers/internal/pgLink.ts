@@ -53,10 +53,16 @@ export interface Link {
 export const open = (settings: Settings): Effect.Effect<Link, SqlError.SqlError, Scope.Scope> =>
   Effect.gen(function*() {
     const sockets = new Set<Net.Socket>()
+    const watch = { alive: true, onEnd: () => {} }
+    const end = () => {
+      watch.alive = false
+      watch.onEnd()
+    }
     const kill = (why: string) => {
+      // At once, not when the socket has closed: nobody may be given it in between.
+      end()
       for (const socket of sockets) socket.destroy(new Error(why))
     }
-    const watch = { alive: true, onClose: () => {} }
     // Also for the side connections by which statements are cancelled.
     const stream = () => {
       const first = sockets.size === 0
@@ -69,11 +75,10 @@ export const open = (settings: Settings): Effect.Effect<Link, SqlError.SqlError,
         keepAliveInitialDelay: settings.keepAliveMs
       })
       sockets.add(socket)
+      if (first) socket.once("error", end)
       socket.once("close", () => {
         sockets.delete(socket)
-        if (!first) return
-        watch.alive = false
-        watch.onClose()
+        if (first) end()
       })
       return socket
     }
@@ -105,7 +110,7 @@ export const open = (settings: Settings): Effect.Effect<Link, SqlError.SqlError,
       onDark: () => {},
       kill
     }
-    watch.onClose = () => {
+    watch.onEnd = () => {
       link.alive = false
       link.onSpent()
     }
@@ -147,7 +152,10 @@ export const guarded = <A, R>(
               return Effect.ensuring(Fiber.interrupt(fiber), Effect.sync(() => clearTimeout(late)))
             }))
         ),
-        Effect.mapError((error) => dark ? silent(limitMs) : PgErrors.ofStatement(error, link.settings.queryMs)),
+        Effect.mapError((error) => {
+          if (error.reason._tag === "ConnectionError" && link.alive) link.kill("lost")
+          return dark ? silent(limitMs) : PgErrors.ofStatement(error, link.settings.queryMs)
+        }),
         Effect.onExit(() =>
           Effect.sync(() => {
             clearTimeout(timer)
