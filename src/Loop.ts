@@ -56,7 +56,7 @@ export type LoopContext = Node.NodeContext & {
 export const make = <const Name extends string, S, A, E extends Tagged = never, R = never>(name: Name, options: {
   readonly state: Schema.Schema<S>
   readonly output: Schema.Schema<A>
-  readonly error?: Schema.Schema<NoInfer<E>> | undefined
+  readonly error?: Schema.Schema<E> | undefined
   /** How often `step` may run in one visit. */
   readonly maxHops: number
   /** A budget the step draws on with `context.spend`, tokens for example. Default: none. */

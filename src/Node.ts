@@ -110,7 +110,7 @@ export const make = <
   readonly input: Schema.Schema<In>
   readonly output: Schema.Schema<Out>
   /** Needed where the error must cross a wire: the durable engine, the job queue, HTTP. */
-  readonly error?: Schema.Schema<NoInfer<E>> | undefined
+  readonly error?: Schema.Schema<E> | undefined
   readonly part?: Schema.Schema<Part> | undefined
   /** Here errors are known by their `_tag` alone; {@link withPolicy} knows this node's exactly. */
   readonly policy?: Policy<Tagged> | undefined
@@ -166,7 +166,7 @@ export const stream = <const Name extends string, In, Part, Out, E extends Tagge
     readonly input: Schema.Schema<In>
     readonly part: Schema.Schema<Part>
     readonly output: Schema.Schema<Out>
-    readonly error?: Schema.Schema<NoInfer<E>> | undefined
+    readonly error?: Schema.Schema<E> | undefined
     readonly policy?: Policy<Tagged> | undefined
     readonly rerun?: Rerun | undefined
     readonly description?: string | undefined
