@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as JsonPatch from "effect/JsonPatch"
 import * as Schema from "effect/Schema"
+import { checkOf } from "../check.ts"
 import type { Operation } from "./entry.ts"
 import { type Jsoned, pointer, redact, toJson } from "./json.ts"
 
@@ -38,9 +39,10 @@ const matcher = (patterns: ReadonlyArray<string>): (path: string) => boolean => 
   if (compiled.length === 0) return () => false
   return (path) => {
     const tokens = path.slice(1).split("/")
-    return path !== "" && compiled.some((pattern) =>
-      pattern.length <= tokens.length && pattern.every((token, at) => token === "*" || token === tokens[at])
-    )
+    return path !== "" &&
+      compiled.some((pattern) =>
+        pattern.length <= tokens.length && pattern.every((token, at) => token === "*" || token === tokens[at])
+      )
   }
 }
 
@@ -117,13 +119,16 @@ export const comparer = <L, Out>(
   const isNear = near(options.tolerance)
   const lenient = (options.ignore?.length ?? 0) > 0 || options.tolerance !== undefined
   const equivalence = schema === undefined ? undefined : Schema.toEquivalence(schema)
+  const check = checkOf(schema)
   const differ = (legacy: unknown, flow: unknown): Difference | undefined => {
-    if (equivalence !== undefined && safely(() => equivalence(legacy as Out, flow as Out))) return undefined
+    // An equivalence is made for values of its schema, and legacy's answer need not be one.
+    const fits = equivalence !== undefined && (check === undefined || safely(() => check.is(legacy)))
+    if (fits && safely(() => equivalence(legacy as Out, flow as Out))) return undefined
     const [a, b] = [toJson(legacy), toJson(flow)]
     const found = difference(a, b, lenient ? aligned(a.json, b.json, ignored, isNear) : b.json, options.redact ?? [])
     if (found.paths.length > 0) return found
     // Alike as JSON and still not equivalent: the schema knows of a difference that JSON does not show.
-    return equivalence === undefined || lenient ? undefined : somewhere
+    return fits && !lenient ? somewhere : undefined
   }
   const { equivalent } = options
   if (equivalent === undefined) return (legacy, flow) => Effect.sync(() => differ(legacy, flow))
@@ -152,7 +157,6 @@ const safely = (same: () => boolean): boolean => {
   try {
     return same()
   } catch {
-    // An equivalence is made for values of its schema; legacy's answer need not be one.
     return false
   }
 }

@@ -2,63 +2,99 @@
 import * as Schema from "effect/Schema"
 
 /** How the two sides of one request compare. */
-export const Result = Schema.Literals(["match", "mismatch", "legacyFailed", "flowFailed"])
-export type Result = typeof Result.Type
+export type Result = "match" | "mismatch" | "legacyFailed" | "flowFailed"
 
 /** Why a request was not compared. */
-export const SkipReason = Schema.Literals(["busy", "sampled", "comparison", "lost"])
-export type SkipReason = typeof SkipReason.Type
+export type SkipReason = "busy" | "sampled" | "comparison" | "lost"
 
 /** A JSON patch of RFC 6902, from legacy's answer to the flow's. */
-export const Operation = Schema.Struct({
-  op: Schema.Literals(["add", "remove", "replace"]),
-  path: Schema.String,
-  value: Schema.optionalKey(Schema.Json)
-})
-export type Operation = typeof Operation.Type
+export interface Operation {
+  readonly op: "add" | "remove" | "replace"
+  readonly path: string
+  readonly value?: Schema.Json
+}
 
 /** What is kept of an error: its tag and its words, secrets taken out. */
-export const Failure = Schema.Struct({ tag: Schema.String, message: Schema.String })
-export type Failure = typeof Failure.Type
+export interface Failure {
+  readonly tag: string
+  readonly message: string
+}
 
-export const Compared = Schema.TaggedStruct("Compared", {
-  migration: Schema.String,
+/** Both sides have ended. */
+export interface Compared {
+  readonly _tag: "Compared"
+  readonly migration: string
   /** Milliseconds since the epoch, when legacy had answered. */
-  at: Schema.Number,
-  traceId: Schema.String,
-  result: Result,
-  legacyMs: Schema.Number,
-  flowMs: Schema.Number,
-  legacyError: Schema.optionalKey(Failure),
-  flowError: Schema.optionalKey(Failure),
+  readonly at: number
+  readonly traceId: string
+  readonly result: Result
+  readonly legacyMs: number
+  readonly flowMs: number
+  readonly legacyError?: Failure
+  readonly flowError?: Failure
   /** At most 20 operations; none where the sides match. */
-  patch: Schema.Array(Operation),
+  readonly patch: ReadonlyArray<Operation>
   /** Where they differ, array positions as `*`: what differs often is counted by it. */
-  paths: Schema.Array(Schema.String)
-})
-export type Compared = typeof Compared.Type
+  readonly paths: ReadonlyArray<string>
+}
 
-export const Skipped = Schema.TaggedStruct("Skipped", {
-  migration: Schema.String,
-  at: Schema.Number,
-  reason: SkipReason,
-  count: Schema.Int
-})
-export type Skipped = typeof Skipped.Type
+/** So many requests were not compared. */
+export interface Skipped {
+  readonly _tag: "Skipped"
+  readonly migration: string
+  readonly at: number
+  readonly reason: SkipReason
+  readonly count: number
+}
 
-export const FellBack = Schema.TaggedStruct("FellBack", {
-  migration: Schema.String,
-  at: Schema.Number,
-  traceId: Schema.String,
-  error: Failure
-})
-export type FellBack = typeof FellBack.Type
+/** Legacy answered in the flow's place. */
+export interface FellBack {
+  readonly _tag: "FellBack"
+  readonly migration: string
+  readonly at: number
+  readonly traceId: string
+  readonly error: Failure
+}
 
-export const Entry = Schema.Union([Compared, Skipped, FellBack])
-export type Entry = typeof Entry.Type
+export type Entry = Compared | Skipped | FellBack
 
 /** A stretch of time, in milliseconds since the epoch: `from` belongs to it, `to` does not. */
 export interface Range {
   readonly from?: number | undefined
   readonly to?: number | undefined
 }
+
+export const Operation: Schema.Codec<Operation> = Schema.Struct({
+  op: Schema.Literals(["add", "remove", "replace"]),
+  path: Schema.String,
+  value: Schema.optionalKey(Schema.Json)
+})
+
+const Failure: Schema.Codec<Failure> = Schema.Struct({ tag: Schema.String, message: Schema.String })
+
+export const Entry: Schema.Codec<Entry> = Schema.Union([
+  Schema.TaggedStruct("Compared", {
+    migration: Schema.String,
+    at: Schema.Number,
+    traceId: Schema.String,
+    result: Schema.Literals(["match", "mismatch", "legacyFailed", "flowFailed"]),
+    legacyMs: Schema.Number,
+    flowMs: Schema.Number,
+    legacyError: Schema.optionalKey(Failure),
+    flowError: Schema.optionalKey(Failure),
+    patch: Schema.Array(Operation),
+    paths: Schema.Array(Schema.String)
+  }),
+  Schema.TaggedStruct("Skipped", {
+    migration: Schema.String,
+    at: Schema.Number,
+    reason: Schema.Literals(["busy", "sampled", "comparison", "lost"]),
+    count: Schema.Int
+  }),
+  Schema.TaggedStruct("FellBack", {
+    migration: Schema.String,
+    at: Schema.Number,
+    traceId: Schema.String,
+    error: Failure
+  })
+])

@@ -22,9 +22,7 @@ export const memoryStore = (capacity: number): Store<never> => {
     read: (migration, { from = -Infinity, to = Infinity }) =>
       Stream.suspend(() =>
         Stream.fromIterable(
-          entries.slice(-capacity).filter((entry) =>
-            entry.migration === migration && entry.at >= from && entry.at < to
-          )
+          entries.slice(-capacity).filter((entry) => entry.migration === migration && entry.at >= from && entry.at < to)
         )
       )
   }

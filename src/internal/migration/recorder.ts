@@ -63,14 +63,16 @@ export class Recorder {
         onSuccess: () => true,
         onFailure: (cause) => {
           const [reason] = cause.reasons
-          this.failure = messageOf(reason?._tag === "Fail" ? reason.error : reason?._tag === "Die" ? reason.defect : cause)
+          this.failure = messageOf(
+            reason?._tag === "Fail" ? reason.error : reason?._tag === "Die" ? reason.defect : cause
+          )
           return false
         }
       })
     )
   }
 
-  #patiently(batch: ReadonlyArray<Entry>): Effect.Effect<boolean> {
+  #patiently(batch: ReadonlyArray<Entry>, attempts: number): Effect.Effect<boolean> {
     return Effect.gen({ self: this }, function*() {
       for (let attempt = 1; attempt <= attempts; attempt++) {
         if (attempt > 1) yield* Effect.sleep(pause)
@@ -80,11 +82,11 @@ export class Recorder {
     })
   }
 
-  #flush(): Effect.Effect<void> {
+  #flush(attempts: number): Effect.Effect<void> {
     return Effect.gen({ self: this }, function*() {
       while (this.#buffer.length > 0) {
         const batch = this.#buffer.splice(0, batchSize)
-        const written = yield* Effect.onInterrupt(this.#patiently(batch), () =>
+        const written = yield* Effect.onInterrupt(this.#patiently(batch, attempts), () =>
           Effect.sync(() => {
             // Interrupted half-way: the scope closes, and what is left is tried once more.
             this.#buffer.unshift(...batch)
@@ -106,20 +108,27 @@ export class Recorder {
       Effect.andThen(
         Effect.suspend(() => {
           Latch.closeUnsafe(this.#wake)
-          return this.#flush()
+          return this.#flush(attempts)
         }),
         Effect.sync(() => {
           if (this.#buffer.length === 0) Latch.openUnsafe(this.idle)
         })
       )
     ))
-    const rest = Effect.gen({ self: this }, function*() {
-      if (this.#buffer.length === 0) return
-      // Detached: a store that can't be interrupted must not keep the scope open.
-      const fiber = yield* Effect.forkDetach(Effect.interruptible(this.#flush()), { startImmediately: true })
-      yield* Effect.interruptible(Effect.timeoutOption(Fiber.await(fiber), closing))
-      fiber.interruptUnsafe()
+    return Effect.gen({ self: this }, function*() {
+      // Detached, and so is the end: a store that can't be interrupted must not keep the scope open.
+      const writing = yield* Effect.forkDetach(loop)
+      yield* Effect.addFinalizer(() =>
+        Effect.gen({ self: this }, function*() {
+          writing.interruptUnsafe()
+          const rest = yield* Effect.forkDetach(
+            Effect.interruptible(Effect.andThen(Fiber.await(writing), this.#flush(1))),
+            { startImmediately: true }
+          )
+          yield* Effect.interruptible(Effect.timeoutOption(Fiber.await(rest), closing))
+          rest.interruptUnsafe()
+        })
+      )
     })
-    return Effect.andThen(Effect.addFinalizer(() => rest), Effect.asVoid(Effect.forkScoped(loop)))
   }
 }

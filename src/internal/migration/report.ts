@@ -1,57 +1,107 @@
 /** From what was noted of single requests to what can be decided. */
 import * as Schema from "effect/Schema"
 import { type Compared, type Entry, Operation, type SkipReason } from "./entry.ts"
-import { distribution, percentile, wilson } from "./statistics.ts"
+import { type Distribution, distribution, percentile, type Rate, wilson } from "./statistics.ts"
 
-const Percentiles = Schema.Struct({
+/** Milliseconds. */
+export interface Percentiles {
+  readonly count: number
+  readonly p50: number
+  readonly p95: number
+  readonly p99: number
+}
+
+/** One request that shows a difference. */
+export interface Example {
+  readonly traceId: string
+  readonly at: number
+  readonly patch: ReadonlyArray<Operation>
+}
+
+/** What failed on one side and not on the other. */
+export interface Failing {
+  readonly side: "legacy" | "flow"
+  readonly tag: string
+  readonly count: number
+  readonly example: { readonly traceId: string; readonly message: string }
+}
+
+/** A report is JSON. Times are milliseconds, instants milliseconds since the epoch. */
+export interface Report {
+  readonly migration: string
+  /** The first and the last request that it tells of; 0 where there is none. */
+  readonly from: number
+  readonly to: number
+  /** Requests of which both sides are known. */
+  readonly compared: number
+  readonly matches: number
+  readonly mismatches: number
+  /** One side failed and the other did not. */
+  readonly legacyFailures: number
+  readonly flowFailures: number
+  readonly skipped: {
+    /** As many shadows as allowed were under way. */
+    readonly busy: number
+    /** Left out by the sampling rate. */
+    readonly sampled: number
+    /** The comparison itself failed or took too long. */
+    readonly comparison: number
+    /** Compared, and then the store did not take it. */
+    readonly lost: number
+  }
+  readonly fallbacks: number
+  /** Matches among those compared, with the Wilson 95 % interval. */
+  readonly matchRate: Rate
+  /** Of requests that neither side failed, and the flow's p95 over legacy's. */
+  readonly latency: { readonly legacy: Percentiles; readonly flow: Percentiles; readonly ratio: number }
+  /** Where the sides differ, the most frequent first; at most 20, with up to 3 examples each. */
+  readonly paths: ReadonlyArray<
+    { readonly path: string; readonly count: number; readonly examples: ReadonlyArray<Example> }
+  >
+  /** What failed on one side alone, the most frequent first; at most 20. */
+  readonly failures: ReadonlyArray<Failing>
+  /** At most 60 stretches of time. */
+  readonly overTime: ReadonlyArray<{ readonly at: number; readonly compared: number; readonly matches: number }>
+  readonly distribution: Distribution
+  readonly verdict: {
+    readonly decision: "promote" | "hold"
+    readonly reasons: ReadonlyArray<{ readonly holds: boolean; readonly text: string }>
+  }
+}
+
+const PercentilesSchema = Schema.Struct({
   count: Schema.Int,
   p50: Schema.Number,
   p95: Schema.Number,
   p99: Schema.Number
 })
 
-const Example = Schema.Struct({ traceId: Schema.String, at: Schema.Number, patch: Schema.Array(Operation) })
-
-const Failing = Schema.Struct({
-  side: Schema.Literals(["legacy", "flow"]),
-  tag: Schema.String,
-  count: Schema.Int,
-  example: Schema.Struct({ traceId: Schema.String, message: Schema.String })
-})
-
-/** A report is JSON. Times are milliseconds, instants milliseconds since the epoch. */
-export const Report = Schema.Struct({
+export const Report: Schema.Codec<Report> = Schema.Struct({
   migration: Schema.String,
-  /** The first and the last request that it tells of; 0 where there is none. */
   from: Schema.Number,
   to: Schema.Number,
-  /** Requests of which both sides are known. */
   compared: Schema.Int,
   matches: Schema.Int,
   mismatches: Schema.Int,
-  /** One side failed and the other did not. */
   legacyFailures: Schema.Int,
   flowFailures: Schema.Int,
-  skipped: Schema.Struct({
-    /** As many shadows as allowed were under way. */
-    busy: Schema.Int,
-    /** Left out by the sampling rate. */
-    sampled: Schema.Int,
-    /** The comparison itself failed or took too long. */
-    comparison: Schema.Int,
-    /** Compared, and then the store did not take it. */
-    lost: Schema.Int
-  }),
+  skipped: Schema.Struct({ busy: Schema.Int, sampled: Schema.Int, comparison: Schema.Int, lost: Schema.Int }),
   fallbacks: Schema.Int,
-  /** Matches among those compared, with the Wilson 95 % interval. */
   matchRate: Schema.Struct({ value: Schema.Number, low: Schema.Number, high: Schema.Number }),
-  /** Of requests that neither side failed, and the flow's p95 over legacy's. */
-  latency: Schema.Struct({ legacy: Percentiles, flow: Percentiles, ratio: Schema.Number }),
-  /** Where the sides differ, the most frequent first; at most 20, with up to 3 examples each. */
-  paths: Schema.Array(Schema.Struct({ path: Schema.String, count: Schema.Int, examples: Schema.Array(Example) })),
-  /** What failed on one side alone, the most frequent first; at most 20. */
-  failures: Schema.Array(Failing),
-  /** At most 60 stretches of time. */
+  latency: Schema.Struct({ legacy: PercentilesSchema, flow: PercentilesSchema, ratio: Schema.Number }),
+  paths: Schema.Array(Schema.Struct({
+    path: Schema.String,
+    count: Schema.Int,
+    examples: Schema.Array(
+      Schema.Struct({ traceId: Schema.String, at: Schema.Number, patch: Schema.Array(Operation) })
+    )
+  })),
+  failures: Schema.Array(Schema.Struct({
+    side: Schema.Literals(["legacy", "flow"]),
+    tag: Schema.String,
+    count: Schema.Int,
+    example: Schema.Struct({ traceId: Schema.String, message: Schema.String })
+  })),
   overTime: Schema.Array(Schema.Struct({ at: Schema.Number, compared: Schema.Int, matches: Schema.Int })),
   distribution: Schema.Struct({
     bounds: Schema.Array(Schema.Number),
@@ -63,7 +113,6 @@ export const Report = Schema.Struct({
     reasons: Schema.Array(Schema.Struct({ holds: Schema.Boolean, text: Schema.String }))
   })
 })
-export type Report = typeof Report.Type
 
 /** What must hold before the flow takes over. */
 export interface Thresholds {
@@ -87,8 +136,8 @@ export class Tally {
   readonly #flowMs: Array<number> = []
   readonly #results = { match: 0, mismatch: 0, legacyFailed: 0, flowFailed: 0 }
   readonly #skipped: Record<SkipReason, number> = { busy: 0, sampled: 0, comparison: 0, lost: 0 }
-  readonly #paths = new Map<string, { count: number; readonly examples: Array<typeof Example.Type> }>()
-  readonly #failures = new Map<string, { count: number; readonly first: typeof Failing.Type }>()
+  readonly #paths = new Map<string, { count: number; readonly examples: Array<Example> }>()
+  readonly #failures = new Map<string, { count: number; readonly first: Failing }>()
   #fallbacks = 0
   #from = Infinity
   #to = -Infinity
@@ -178,7 +227,7 @@ export class Tally {
 
 const sorted = (values: ReadonlyArray<number>): Float64Array => Float64Array.from(values).sort()
 
-const percentilesOf = (values: Float64Array): typeof Percentiles.Type => ({
+const percentilesOf = (values: Float64Array): Percentiles => ({
   count: values.length,
   p50: percentile(values, 0.5),
   p95: percentile(values, 0.95),

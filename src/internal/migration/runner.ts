@@ -17,7 +17,7 @@ import type { FlowRuntime, RunOptions } from "../../FlowRuntime.ts"
 import type { AnySchema } from "../definition.ts"
 import { type Plan, planOf } from "../plan.ts"
 import { makeRuntime, runOnce } from "../runtime.ts"
-import { comparer, type CompareOptions, errorComparer } from "./compare.ts"
+import { type CompareOptions, comparer, errorComparer } from "./compare.ts"
 import { failureOf } from "./json.ts"
 import type { Store } from "./memory.ts"
 import { Recorder } from "./recorder.ts"
@@ -37,9 +37,7 @@ export interface RunnerOptions {
   readonly share?: Live<number> | undefined
   readonly shadow?: {
     readonly layer?: Layer.Layer<never, unknown, never> | undefined
-    readonly around?:
-      | (<A, E, R>(shadow: Effect.Effect<A, E, R>) => Effect.Effect<A, unknown, unknown>)
-      | undefined
+    readonly around?: ((shadow: AnyEffect) => Effect.Effect<unknown, unknown, unknown>) | undefined
     readonly timeout?: Duration.Input | undefined
     readonly maxConcurrent?: number | undefined
     readonly sample?: number | undefined
@@ -128,16 +126,24 @@ const runtimeOf = (
     Context.add(services, Scope.Scope, scope)
   )
 
+/** The same for what runs with them. */
+const provide = (effect: Effect.Effect<unknown, unknown, unknown>, services: Context.Context<never>): AnyEffect =>
+  Effect.provideContext(effect as AnyEffect, services)
+
 /** Makes the part of a migration that runs requests, in the current scope. */
 export const makeRunner = (
   name: string,
   anyOptions: object,
   store: Store<unknown>
-): Effect.Effect<{
-  readonly run: (input: unknown, options?: Request) => AnyEffect
-  readonly counters: Effect.Effect<object>
-  readonly settled: Effect.Effect<void>
-}, never, Scope.Scope> =>
+): Effect.Effect<
+  {
+    readonly run: (input: unknown, options?: Request) => AnyEffect
+    readonly counters: Effect.Effect<object>
+    readonly settled: Effect.Effect<void>
+  },
+  never,
+  Scope.Scope
+> =>
   Effect.gen(function*() {
     // The public signature has checked the types of the options against each other.
     const options = anyOptions as RunnerOptions
@@ -193,8 +199,11 @@ export const makeRunner = (
             case "flow":
               return flowAnswers(input, request)
             case "canary":
-              return Effect.flatMap(share, (part) =>
-                placeOf(name, keyOf(request)) < part ? flowAnswers(input, request) : legacyAnswers(input, request))
+              return Effect.flatMap(
+                share,
+                (part) =>
+                  placeOf(name, keyOf(request)) < part ? flowAnswers(input, request) : legacyAnswers(input, request)
+              )
             case "shadow":
               return Effect.withFiber((fiber) => {
                 const clock = fiber.getRef(Clock.Clock)
@@ -241,7 +250,7 @@ const makeShadow = Effect.fnUntraced(function*(
   const { around, layer, maxConcurrent = 16, sample = 1, timeout = "30 seconds" } = options.shadow ?? {}
   const limit = Duration.toMillis(Duration.fromInputUnsafe(timeout))
   const schema = options.compare?.schema ?? schemaOf(options.flow)
-  const values = comparer(options.compare ?? {}, schema as Schema.Schema<never> | undefined)
+  const values = comparer(options.compare ?? {}, schema)
   const errors = errorComparer(options.compare ?? {})
   const fibers = yield* FiberSet.make<void, never>()
   const fork = yield* FiberSet.runtime(fibers)<never>()
@@ -259,11 +268,9 @@ const makeShadow = Effect.fnUntraced(function*(
       ? services
       : Context.merge(services, yield* Effect.provideContext(Layer.buildWithScope(layer, scope), services))
     if (around !== undefined) {
+      // Provided within, too: what stands around may add to the services, an open transaction for one.
       return built = (input, request) =>
-        Effect.provideContext(
-          around(runOnce(options.flow, input as never, request)) as AnyEffect,
-          provided
-        )
+        provide(around(provide(runOnce(options.flow, input as never, request), provided)), provided)
     }
     const runtime = yield* runtimeOf(options.flow, Infinity, provided, scope)
     return built = (input, request) => runtime.run(input as never, request)
@@ -287,12 +294,18 @@ const makeShadow = Effect.fnUntraced(function*(
       ? yield* Effect.exit(Effect.timeoutOrElse(
         Effect.suspend(() => run.value(input, { ...request, traceId, deadline: limit })),
         // The flow's own deadline comes first; this is for what stands around it.
-        { duration: limit + 10_000, orElse: () => Effect.fail({ _tag: "ShadowTimedOut", message: `after ${limit} ms` }) }
+        {
+          duration: limit + 10_000,
+          orElse: () => Effect.fail({ _tag: "ShadowTimedOut", message: `after ${limit} ms` })
+        }
       ))
       : run
     const flowMs = millis(clock.monotonicTimeNanosUnsafe() - begun)
     const flow = endOf(exit)
-    if (flow.failed && flow.error instanceof FlowError && flow.error.reason._tag === "DuplicateTrace") {
+    const refused = flow.failed && flow.error instanceof FlowError ? flow.error.reason._tag : undefined
+    // The migration ends, and its shadows with it.
+    if (refused === "ShuttingDown") return
+    if (refused === "DuplicateTrace") {
       counts.busy++
       recorder.skip("busy", at)
       return
@@ -354,7 +367,7 @@ const makeShadow = Effect.fnUntraced(function*(
   }
 })
 
-const schemaOf = (flow: RunnerOptions["flow"]): Schema.Schema<unknown> | undefined => {
+const schemaOf = (flow: RunnerOptions["flow"]): Schema.Schema<never> | undefined => {
   const output = outputOf(planOf(flow))
-  return output === undefined ? undefined : Schema.make<Schema.Codec<unknown>>(output.ast)
+  return output === undefined ? undefined : Schema.make<Schema.Codec<never>>(output.ast)
 }
