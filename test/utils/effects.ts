@@ -26,3 +26,9 @@ export const gauge = () => {
     )
   return { state, inside }
 }
+
+/**
+ * Lets a test's clock know its first sleeper. The first sleep under a test clock takes an interruption that is pending, so
+ * that a finalizer which sleeps first would be cut short by the clock and not by what is tested.
+ */
+export const sleeper = Effect.asVoid(start(Effect.sleep("365 days")))
