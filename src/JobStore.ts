@@ -9,9 +9,11 @@
  * and a token; the token is a counter in the row, raised by every claim and every takeover, so that whoever lost a job
  * can neither renew it nor record its outcome.
  */
-import type * as Effect from "effect/Effect"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
-import type { JobError } from "./JobError.ts"
+import { type JobError, unavailable } from "./JobError.ts"
 
 /** Where a job is. */
 export type JobState = "queued" | "running" | "done" | "dead" | "cancelled"
@@ -189,7 +191,8 @@ export interface JobStore {
 }
 
 /** Whether a job that was last cut off by its worker's death runs alone the next time. See `docs/jobs.md`, "Blame". */
-export const suspect = (crashes: number, maxAttempts: number): boolean => crashes >= Math.max(1, Math.min(2, maxAttempts - 1))
+export const suspect = (crashes: number, maxAttempts: number): boolean =>
+  crashes >= Math.max(1, Math.min(2, maxAttempts - 1))
 
 /** Whether a job is dead now that its worker died: `crashes` counts this death. */
 export const condemned = (crashes: number, maxAttempts: number, alone: boolean): boolean =>
@@ -197,3 +200,45 @@ export const condemned = (crashes: number, maxAttempts: number, alone: boolean):
 
 /** The time that a second owner has on top of its lease, for the first to come back and say that it was only slow. */
 export const secondOwnerMs = (leaseMs: number): number => Math.min(leaseMs, 1500)
+
+/** What is recorded of a job whose workers died of it. */
+export const workerDied = (crashes: number, attempt: number): Failure => ({
+  code: "WORKER_DIED",
+  message: `worker died (${crashes}×)`,
+  node: undefined,
+  attempt,
+  detail: JSON.stringify({ _tag: "WorkerDied", crashes }),
+  kind: "job"
+})
+
+/**
+ * An operation that answers within `ms` milliseconds, or fails with `QUEUE_UNAVAILABLE` and `stored: "unknown"`. What was
+ * begun is interrupted and not waited for: a driver on a dead link may resist for as long as it likes.
+ */
+export const bounded = <A>(
+  operation: string,
+  ms: number,
+  effect: Effect.Effect<A, JobError>
+): Effect.Effect<A, JobError> =>
+  Effect.flatMap(Effect.forkDetach(effect, { startImmediately: true }), (fiber) => {
+    const exit = fiber.pollUnsafe()
+    if (exit !== undefined) return exit
+    return Effect.flatMap(
+      Effect.onInterrupt(
+        Effect.timeoutOption(Fiber.join(fiber), Duration.millis(ms)),
+        () => Effect.sync(() => fiber.interruptUnsafe())
+      ),
+      (answer) => {
+        if (answer._tag === "Some") return Effect.succeed(answer.value)
+        fiber.interruptUnsafe()
+        return Effect.fail(
+          unavailable(
+            operation,
+            undefined,
+            "unknown",
+            `The job queue did not answer to "${operation}" within ${ms} ms: whether it took effect is not known`
+          )
+        )
+      }
+    )
+  })

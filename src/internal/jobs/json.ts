@@ -11,7 +11,8 @@ export interface Limits {
   readonly maxDepth: number
 }
 
-const show = (key: string): string => /^[A-Za-z_$][\w$]*$/.test(key) ? `.${key.slice(0, 64)}` : `[${JSON.stringify(key.slice(0, 64))}]`
+const show = (key: string): string =>
+  /^[A-Za-z_$][\w$]*$/.test(key) ? `.${key.slice(0, 64)}` : `[${JSON.stringify(key.slice(0, 64))}]`
 
 const typeName = (value: object): string => {
   try {
@@ -72,7 +73,9 @@ const inside = (walk: Walk, value: object, path: string, depth: number): Fault |
       return { _tag: "NotJson", path, what: `a ${typeName(value)}` }
     }
     for (const key of Object.keys(value)) {
-      if (key === "__proto__") return { _tag: "NotJson", path: `${path}["__proto__"]`, what: "a key that JSON may not have here" }
+      if (key === "__proto__") {
+        return { _tag: "NotJson", path: `${path}["__proto__"]`, what: "a key that JSON may not have here" }
+      }
       const inner: unknown = Reflect.get(value, key)
       if (inner === undefined) continue
       const fault = spend(walk, key.length + 4) ?? visit(walk, inner, path + show(key), depth + 1)

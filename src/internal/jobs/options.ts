@@ -70,7 +70,9 @@ const faulty = (id: string, fault: Fault, limits: { readonly maxDepth: number; r
       return fail(
         id,
         { _tag: "InvalidPayload", path: fault.path.slice(0, 1024), issue: `expected JSON, found ${fault.what}` },
-        `The payload is not JSON at ${fault.path.slice(0, 1024)}, where it has ${fault.what}: let the schema of the flow's input encode it`
+        `The payload is not JSON at ${
+          fault.path.slice(0, 1024)
+        }, where it has ${fault.what}: let the schema of the flow's input encode it`
       )
   }
 }
@@ -113,7 +115,11 @@ export const newJob = (
   if (noMeta !== undefined) {
     return noMeta._tag === "TooLarge"
       ? badOption(id, "meta", `it has more than ${maxMeta} bytes`)
-      : badOption(id, noMeta.path.slice(0, 255), "it is not JSON: what has a life of its own is a service, provided by a Layer")
+      : badOption(
+        id,
+        noMeta.path.slice(0, 255),
+        "it is not JSON: what has a life of its own is a service, provided by a Layer"
+      )
   }
   // Before the schema looks at it: no schema is asked to walk what is too large, too deep or endless.
   const walk = { maxBytes: limits.maxPayload, maxDepth: limits.maxDepth }

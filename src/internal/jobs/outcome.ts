@@ -1,7 +1,7 @@
 /** How jobs end, in the words in which it is stored, and back. */
-import * as Cause from "effect/Cause"
+import type * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
-import * as Schema from "effect/Schema"
+import type * as Schema from "effect/Schema"
 import { FlowError, type FlowErrorReason } from "../../FlowError.ts"
 import { JobError, type JobErrorReason } from "../../JobError.ts"
 import type { Failure, JobRecord } from "../../JobStore.ts"
@@ -38,7 +38,9 @@ export const jobFailure = (
 /** What a trace failed with, as it is stored. `at` is where, where that is known. */
 export const failureIn = (error: unknown, codecs: FlowCodecs, attempt: number): Failure => {
   if (error instanceof FlowError) {
-    const words = error.reason._tag === "NodeDied" ? `${error.message}: ${messageOf(error.reason.defect)}` : error.message
+    const words = error.reason._tag === "NodeDied"
+      ? `${error.message}: ${messageOf(error.reason.defect)}`
+      : error.message
     return {
       code: error.code,
       message: clean(words),
@@ -113,7 +115,9 @@ export const exitOf = (record: JobRecord, codecs: FlowCodecs): Exit.Exit<unknown
     const reason = record.cancelReason
     return job({ _tag: "JobCancelled", reason }, failure?.message ?? cancelWords(reason))
   }
-  if (failure === undefined) return job({ _tag: "NodeFailed", tag: "unknown" }, "The job failed, and nothing is known of it")
+  if (failure === undefined) {
+    return job({ _tag: "NodeFailed", tag: "unknown" }, "The job failed, and nothing is known of it")
+  }
   const detail = parse(failure.detail)
   switch (failure.kind) {
     case "flow":

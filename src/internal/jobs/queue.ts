@@ -9,8 +9,8 @@ import type { EnqueueOptions, Job, JobFailure, JobFilter, Limits, Service } from
 import type { Filter, JobRecord, JobState, JobStore, NewJob, Stored } from "../../JobStore.ts"
 import type { Meta } from "../../Trace.ts"
 import { codecsOf, type FlowCodecs } from "../schemas.ts"
-import { exitOf, jsonOf } from "./outcome.ts"
 import { isId, limitsOf, newJob } from "./options.ts"
+import { exitOf, jsonOf } from "./outcome.ts"
 import { Signal } from "./signal.ts"
 
 type AnyFlow = { readonly name: string }
@@ -93,10 +93,14 @@ export const makeQueue: (store: JobStore, limits: Limits) => Effect.Effect<Servi
         deadLetters: (filter?: JobFilter) =>
           Effect.map(list({ ...filter, state: "dead" }, 100), (records) => records.map(toJob)),
         cancel: (id: string, reason?: string) =>
-          isId(id) ? store.cancel(id, reason?.slice(0, 1024).replaceAll("\0", "").toWellFormed()) : Effect.succeed(false),
+          isId(id)
+            ? store.cancel(id, reason?.slice(0, 1024).replaceAll("\0", "").toWellFormed())
+            : Effect.succeed(false),
         requeue: (which: string | JobFilter) =>
-          Effect.flatMap(toFilter(whichOf(which), 10_000), (filter) =>
-            store.requeue({ ...filter, states: only(filter.states, ["dead", "cancelled"]) })),
+          Effect.flatMap(
+            toFilter(whichOf(which), 10_000),
+            (filter) => store.requeue({ ...filter, states: only(filter.states, ["dead", "cancelled"]) })
+          ),
         purge: (which: string | JobFilter) =>
           Effect.flatMap(toFilter(whichOf(which), 10_000), (filter) =>
             store.purge({

@@ -9,7 +9,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
+import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Pull from "effect/Pull"
 import * as Schedule from "effect/Schedule"
@@ -18,7 +18,7 @@ import type { FlowRuntime } from "../../FlowRuntime.ts"
 import { isJobError, JobError } from "../../JobError.ts"
 import { bounded, type Claim, type Failure, type JobStore, type Lease, type Settlement } from "../../JobStore.ts"
 import type { Meta } from "../../Trace.ts"
-import type { WorkerEvent } from "../../Worker.ts"
+import type { WorkerEvent } from "../../WorkerEvent.ts"
 import type { FlowCodecs } from "../schemas.ts"
 import { messageOf } from "../text.ts"
 import { cancelWords, errorOf, failureIn, jobFailure, jsonOf, storeResults } from "./outcome.ts"
@@ -290,7 +290,9 @@ export class WorkerCore {
   #took(recovered: ReadonlyArray<string>, dead: ReadonlyArray<string>): Effect.Effect<void> {
     this.#event({ _tag: "LeasesExpired", at: this.#clock.currentTimeMillisUnsafe(), recovered, dead })
     return Effect.logWarning(
-      `worker ${this.#settings.id}: ${recovered.length + dead.length} jobs of silent workers taken back, ${dead.length} of them dead`
+      `worker ${this.#settings.id}: ${
+        recovered.length + dead.length
+      } jobs of silent workers taken back, ${dead.length} of them dead`
     )
   }
 
@@ -304,9 +306,10 @@ export class WorkerCore {
       startedAt: this.#now(),
       timer: undefined
     }
-    if (this.#jobs.size === 0) this.#renewing.ring()
     if (known !== undefined) this.#lose(known)
     this.#jobs.set(claim.id, job)
+    // A bell may wake who waits for it at once, in this step: what it tells of must be there.
+    if (this.#jobs.size === 1) this.#renewing.ring()
     if (job.stage === "Running") this.#fork(job)
   }
 
@@ -333,8 +336,10 @@ export class WorkerCore {
   // ---------------------------------------------------------------- running
 
   #fork(job: Running): void {
-    const run = Effect.catchCause(this.#run(job), (cause) =>
-      Effect.sync(() => this.#end(job, this.#afterFailure(job, errorOf(cause), undefined))))
+    const run = Effect.catchCause(
+      this.#run(job),
+      (cause) => Effect.sync(() => this.#end(job, this.#afterFailure(job, errorOf(cause), undefined)))
+    )
     Effect.runForkWith(this.#context)(run)
   }
 
@@ -612,7 +617,9 @@ export class WorkerCore {
       for (const job of jobs) {
         const key = keyOf(job.claim)
         if (lost.has(key)) {
-          if (this.#jobs.get(job.claim.id) === job && job.stop?._tag !== "Lost" && job.stage !== "Ended") this.#lose(job)
+          if (this.#jobs.get(job.claim.id) === job && job.stop?._tag !== "Lost" && job.stage !== "Ended") {
+            this.#lose(job)
+          }
           continue
         }
         job.renewedAt = now

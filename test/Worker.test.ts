@@ -1,0 +1,321 @@
+/** What a worker does when its queue fails, its leases end, or it is shut down: under a test's clock, on a store that obeys. */
+import { assert, describe, it } from "@effect/vitest"
+import { Context, Deferred, Effect, Fiber, Layer, Logger, Schedule, Schema, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import { Flow, Node } from "penguiflow"
+import { type JobError, unavailable } from "penguiflow/JobError"
+import * as JobQueue from "penguiflow/JobQueue"
+import type * as JobStore from "penguiflow/JobStore"
+import { makeStore } from "penguiflow/layers/JobQueueMemory"
+import * as Worker from "penguiflow/Worker"
+
+/** A store that does as the memory's does, until it is told otherwise. */
+const obedient = () => {
+  const store = makeStore()
+  const state = { fail: new Set<string>(), hang: new Set<string>(), calls: new Map<string, number>() }
+  const wrap = <A>(name: string, effect: Effect.Effect<A, JobError>): Effect.Effect<A, JobError> =>
+    Effect.suspend(() => {
+      state.calls.set(name, (state.calls.get(name) ?? 0) + 1)
+      if (state.hang.has(name) || state.hang.has("all")) return Effect.uninterruptible(Effect.never)
+      return state.fail.has(name) || state.fail.has("all")
+        ? Effect.fail(unavailable(name, "gone", "no", "gone"))
+        : effect
+    })
+  const wrapped: JobStore.JobStore = {
+    ...store,
+    claim: (request) => wrap("claim", store.claim(request)),
+    start: (lease) => wrap("start", store.start(lease)),
+    renew: (leases, options) => wrap("renew", store.renew(leases, options)),
+    settle: (settlements) => wrap("settle", store.settle(settlements)),
+    sweep: (flows) => wrap("sweep", store.sweep(flows)),
+    disown: (workerId, known) => wrap("disown", store.disown(workerId, known))
+  }
+  return { ...state, store, wrapped, layer: Layer.effect(JobQueue.JobQueue, JobQueue.make(wrapped)) }
+}
+
+const flowOf = <E extends { readonly _tag: string } = never>(
+  run: (input: string, context: Node.NodeContext) => Effect.Effect<string, E>
+) =>
+  Flow.make("flow", [
+    Node.make<"only", string, string, E>("only", { input: Schema.String, output: Schema.String, run }).to()
+  ])
+
+const settle = Effect.repeat(Effect.yieldNow, Schedule.recurs(50))
+
+/** Time passes step by step: what wakes at an instant runs before the next. */
+const pass = (ms: number, step = 10) =>
+  Effect.repeat(Effect.andThen(TestClock.adjust(step), settle), Schedule.recurs(Math.ceil(ms / step) - 1))
+
+const stateOf = (id: string) =>
+  Effect.flatMap(JobQueue.JobQueue, (queue) => Effect.map(queue.store.list({ ids: [id], limit: 1 }), (rows) => rows[0]))
+
+const worker = <F extends Flow.Any>(flow: F, options: Worker.Options<unknown> = {}) =>
+  Worker.layer(flow, { lease: "3 seconds", grace: 0, ...options }) as Layer.Layer<
+    Worker.Worker,
+    never,
+    JobQueue.JobQueue
+  >
+
+const eventsOf = Effect.gen(function*() {
+  const events: Array<Worker.WorkerEvent> = []
+  const service = yield* Worker.Worker
+  yield* Effect.forkScoped(
+    Stream.runForEach(service.events, (event) => Effect.sync(() => events.push(event))),
+    { startImmediately: true }
+  )
+  return events
+})
+const tagsOf = (events: ReadonlyArray<Worker.WorkerEvent>) => events.map((event) => event._tag)
+
+describe("Worker", () => {
+  it.effect("renews while a job runs, for as long as it runs", () =>
+    Effect.gen(function*() {
+      const { calls, layer, store } = obedient()
+      const flow = flowOf((input) => Effect.as(Effect.sleep("1 minute"), input))
+      yield* Effect.scoped(Effect.gen(function*() {
+        const queue = yield* JobQueue.JobQueue
+        yield* Layer.build(worker(flow))
+        yield* queue.enqueue(flow, "x", { id: "a" })
+        yield* pass(59_000, 100)
+        assert.strictEqual((yield* stateOf("a"))?.state, "running")
+        assert.lengthOf((yield* store.sweep(["flow"])).recovered, 0)
+        yield* pass(2000, 100)
+        const job = yield* queue.get("a")
+        assert.deepStrictEqual([job?.state, job?.attempts], ["done", 1])
+        assert.isBelow(calls.get("renew")!, 90)
+      })).pipe(Effect.provide(layer))
+    }))
+
+  it.effect("an idle worker asks at most twice a second", () =>
+    Effect.gen(function*() {
+      const { calls, layer } = obedient()
+      yield* Effect.scoped(Effect.gen(function*() {
+        yield* Layer.build(worker(flowOf(Effect.succeed)))
+        yield* pass(60_000, 100)
+        const all = [...calls.values()].reduce((sum, n) => sum + n, 0)
+        assert.isAtMost(all, 120)
+        assert.isAtLeast(all, 40)
+      })).pipe(Effect.provide(layer))
+    }))
+
+  it.effect("a failing queue is survived, told and logged, at most twice a second, and left in peace", () =>
+    Effect.gen(function*() {
+      const { calls, fail, layer } = obedient()
+      const lines: Array<string> = []
+      const logger = Logger.layer([Logger.make(({ message }) => {
+        lines.push(String(message))
+      })])
+      const flow = flowOf(Effect.succeed)
+      yield* Effect.scoped(Effect.gen(function*() {
+        const queue = yield* JobQueue.JobQueue
+        const context = yield* Layer.build(worker(flow))
+        const service = Context.get(context, Worker.Worker)
+        const events = yield* Effect.provide(eventsOf, context)
+        yield* pass(100)
+        fail.add("all")
+        yield* queue.enqueue(flow, "x", { id: "a" })
+        calls.clear()
+        yield* pass(60_000, 100)
+        assert.isFalse((yield* service.status).ready)
+        assert.isAtMost(lines.length, 20)
+        assert.isAtLeast(lines.length, 2)
+        assert.isAtMost([...calls.values()].reduce((sum, n) => sum + n, 0), 60)
+        fail.clear()
+        yield* pass(8000, 100)
+        assert.strictEqual((yield* stateOf("a"))?.state, "done")
+        assert.isTrue((yield* service.status).ready)
+        const tags = tagsOf(events)
+        assert.include(tags, "QueueFailed")
+        assert.strictEqual(tags.filter((tag) => tag === "QueueRecovered").length, 1)
+        assert.include(lines.at(-1), "answers again")
+      })).pipe(Effect.provide([layer, logger]))
+    }))
+
+  it.effect("an outcome that can't be recorded is kept, and recorded when the queue answers again", () =>
+    Effect.gen(function*() {
+      const { fail, layer } = obedient()
+      let runs = 0
+      const flow = flowOf((input) => Effect.sync(() => (runs++, input)))
+      yield* Effect.scoped(Effect.gen(function*() {
+        const queue = yield* JobQueue.JobQueue
+        yield* Layer.build(worker(flow))
+        fail.add("settle")
+        yield* queue.enqueue(flow, "x", { id: "a" })
+        yield* pass(10_000, 100)
+        assert.strictEqual((yield* stateOf("a"))?.state, "running")
+        fail.clear()
+        yield* pass(6000, 100)
+        assert.strictEqual((yield* stateOf("a"))?.state, "done")
+        assert.strictEqual(runs, 1)
+      })).pipe(Effect.provide(layer))
+    }))
+
+  it.effect("a job whose lease can't be renewed in time is interrupted, and told as lost", () =>
+    Effect.gen(function*() {
+      const { hang, layer } = obedient()
+      const log: Array<string> = []
+      const flow = flowOf(() => Effect.onInterrupt(Effect.never, () => Effect.sync(() => log.push("interrupted"))))
+      yield* Effect.scoped(Effect.gen(function*() {
+        const queue = yield* JobQueue.JobQueue
+        const context = yield* Layer.build(worker(flow))
+        const events = yield* Effect.provide(eventsOf, context)
+        yield* queue.enqueue(flow, "x", { id: "a" })
+        yield* pass(500)
+        hang.add("all")
+        yield* pass(2000, 50)
+        assert.deepStrictEqual(log, [])
+        yield* pass(2500, 50)
+        assert.deepStrictEqual(log, ["interrupted"])
+        assert.include(tagsOf(events), "LeaseLost")
+        hang.clear()
+        yield* pass(20_000, 50)
+        // Taken again, by the same worker: nobody else was there.
+        console.log(events.map((e) => JSON.stringify(e)).join("\n"), yield* stateOf("a"))
+        assert.strictEqual((yield* stateOf("a"))?.state, "running")
+        assert.strictEqual((yield* stateOf("a"))?.crashes, 1)
+      })).pipe(Effect.provide(layer))
+    }))
+
+  it.effect("a worker that comes back late learns that it lost, and its outcome is refused", () =>
+    Effect.gen(function*() {
+      const { fail, layer, store } = obedient()
+      const gate = yield* Deferred.make<string>()
+      const flow = flowOf(() => Effect.uninterruptible(Deferred.await(gate)))
+      yield* Effect.scoped(Effect.gen(function*() {
+        const queue = yield* JobQueue.JobQueue
+        const context = yield* Layer.build(worker(flow, { lease: "3 seconds" }))
+        const events = yield* Effect.provide(eventsOf, context)
+        yield* queue.enqueue(flow, "x", { id: "a" })
+        yield* pass(100)
+        // As if its time had been over while its process stood still.
+        fail.add("claim")
+        const service = Context.get(context, Worker.Worker)
+        assert.strictEqual(yield* store.disown(service.id, []), 1)
+        const [claim] = yield* store.claim({
+          workerId: "other",
+          flows: ["flow"],
+          limit: 1,
+          leaseMs: 60_000,
+          after: "",
+          without: [],
+          tenantLimit: undefined
+        })
+        yield* Deferred.succeed(gate, "zombie")
+        yield* pass(5000, 50)
+        assert.isTrue(tagsOf(events).includes("LeaseLost"))
+        assert.isFalse(tagsOf(events).includes("JobSucceeded"))
+        const row = yield* stateOf("a")
+        assert.deepStrictEqual([row?.state, row?.workerId, row?.results], ["running", "other", undefined])
+        yield* store.settle([{ ...claim!, _tag: "Done", results: "[\"owner\"]" }])
+        assert.strictEqual(yield* queue.await(flow, "a"), "owner")
+      })).pipe(Effect.provide(layer))
+    }))
+
+  it.effect("a suspect runs with nobody beside it", () =>
+    Effect.gen(function*() {
+      const { layer, store } = obedient()
+      let now = 0
+      let beside = 0
+      const flow = flowOf((input) =>
+        Effect.gen(function*() {
+          now++
+          if (input === "suspect") beside = Math.max(beside, now)
+          yield* Effect.sleep("300 millis")
+          if (input === "suspect") beside = Math.max(beside, now)
+          now--
+          return input
+        })
+      )
+      yield* Effect.scoped(Effect.gen(function*() {
+        const queue = yield* JobQueue.JobQueue
+        yield* queue.enqueue(flow, "suspect", { id: "suspect" })
+        for (let i = 0; i < 2; i++) {
+          yield* store.claim({
+            workerId: "dies",
+            flows: ["flow"],
+            limit: 1,
+            leaseMs: 10,
+            after: "",
+            without: [],
+            tenantLimit: undefined
+          })
+          yield* TestClock.adjust(100)
+          yield* store.sweep(["flow"])
+        }
+        for (let i = 0; i < 20; i++) yield* queue.enqueue(flow, `${i}`, { id: `n${i}` })
+        yield* Layer.build(worker(flow, { concurrency: 4 }))
+        yield* pass(6000, 20)
+        assert.deepStrictEqual(yield* queue.counts, { queued: 0, running: 0, done: 21, dead: 0, cancelled: 0 })
+        assert.strictEqual(beside, 1)
+      })).pipe(Effect.provide(layer))
+    }))
+
+  it.effect("a shutdown lets jobs end for its grace, and takes no more", () =>
+    Effect.gen(function*() {
+      const { layer } = obedient()
+      const flow = flowOf((input) => Effect.as(Effect.sleep(Number(input)), input))
+      yield* Effect.scoped(Effect.gen(function*() {
+        const queue = yield* JobQueue.JobQueue
+        const context = yield* Layer.build(worker(flow, { concurrency: 2, interruptGrace: "500 millis" }))
+        const service = Context.get(context, Worker.Worker)
+        yield* queue.enqueue(flow, "1000", { id: "short" })
+        yield* queue.enqueue(flow, "60000", { id: "long" })
+        yield* queue.enqueue(flow, "1", { id: "waits" })
+        yield* pass(100)
+        const down = yield* Effect.forkChild(service.shutdown({ grace: "2 seconds" }), { startImmediately: true })
+        yield* pass(2100)
+        const drained = yield* Fiber.join(down)
+        assert.deepStrictEqual([drained.drained, [...drained.returned]], [1, ["long"]])
+        const states = yield* Effect.forEach(["short", "long", "waits"], stateOf)
+        assert.deepStrictEqual(
+          states.map((row) => [row?.state, row?.failures, row?.crashes]),
+          [["done", 0, 0], ["queued", 0, 0], ["queued", 0, 0]]
+        )
+        assert.deepStrictEqual(yield* service.shutdown(), drained)
+        assert.strictEqual((yield* service.status).phase, "Stopped")
+      })).pipe(Effect.provide(layer))
+    }))
+
+  it.effect("a shutdown ends within its grace and two seconds while nothing answers, stuck jobs included", () =>
+    Effect.gen(function*() {
+      const { hang, layer } = obedient()
+      const flow = flowOf((input) =>
+        input === "stuck" ? Effect.uninterruptible(Effect.never) : Effect.as(Effect.sleep("500 millis"), input)
+      )
+      yield* Effect.scoped(Effect.gen(function*() {
+        const queue = yield* JobQueue.JobQueue
+        const context = yield* Layer.build(worker(flow))
+        const service = Context.get(context, Worker.Worker)
+        yield* queue.enqueue(flow, "stuck", { id: "stuck" })
+        yield* queue.enqueue(flow, "fine", { id: "fine" })
+        yield* pass(100)
+        hang.add("all")
+        const down = yield* Effect.forkChild(service.shutdown({ grace: "3 seconds" }), { startImmediately: true })
+        yield* pass(4950)
+        const drained = yield* Fiber.join(down).pipe(Effect.timeoutOption(0))
+        assert.strictEqual(drained._tag, "Some")
+        assert.sameMembers(drained._tag === "Some" ? [...drained.value.abandoned] : [], ["fine", "stuck"])
+      })).pipe(Effect.provide(layer))
+    }))
+
+  it.effect("delays between tries follow the schedule, asked anew from the number of failures", () =>
+    Effect.gen(function*() {
+      const { layer } = obedient()
+      const flow = flowOf(() => Effect.fail({ _tag: "No" as const }))
+      yield* Effect.scoped(Effect.gen(function*() {
+        const queue = yield* JobQueue.JobQueue
+        const context = yield* Layer.build(
+          worker(flow, { retry: Schedule.exponential("1 second").pipe(Schedule.upTo({ times: 3 })) })
+        )
+        const events = yield* Effect.provide(eventsOf, context)
+        yield* queue.enqueue(flow, "x", { id: "a", maxAttempts: 100 })
+        yield* pass(12_000, 50)
+        assert.deepStrictEqual(
+          events.flatMap((event) => event._tag === "JobRetried" ? [event.delayMs] : []),
+          [1000, 2000, 4000]
+        )
+        const job = yield* queue.get("a")
+        assert.deepStrictEqual([job?.state, job?.failures], ["dead", 4])
+      })).pipe(Effect.provide(layer))
+    }))
+})
