@@ -442,9 +442,9 @@ describe.skipIf(!PostgresServer.available)("Postgres", () => {
             const admin = yield* client({ applicationName: "admin" })
             yield* admin`CREATE TABLE dark (id TEXT)`
             const { proxy, sql } = yield* behindProxy({
-              queryTimeout: "5 seconds",
+              queryTimeout: "2 seconds",
               cancelTimeout: "300 millis",
-              connectTimeout: "1 second"
+              connectTimeout: "500 millis"
             })
             const cancelled = (transaction: (inside: Effect.Effect<void>) => Effect.Effect<unknown, unknown>) =>
               Effect.gen(function*() {
@@ -495,7 +495,7 @@ describe.skipIf(!PostgresServer.available)("Postgres", () => {
             const [exit, ms] = yield* timed(Effect.exit(sql.withTransaction(Effect.andThen(insert, proxy.goDark))))
             assert.strictEqual(reason(error(exit)), "ConnectionError")
             assert.isFalse(Exit.hasDies(exit))
-            assert.isBelow(ms, 7000)
+            assert.isBelow(ms, 4000)
           }),
         40_000
       )
