@@ -2,7 +2,7 @@
  * Topic creation: a topic, then its dimensions, and the topic undone where its dimensions can't be had.
  *
  * `create → enhance`. Between the two steps the topic is committed and seen by everybody; that is what tells this flow
- * from {@link "./TopicStaging.ts"}, where a transaction keeps it hidden. `enhance` writes in a transaction of its own,
+ * from `TopicStaging`, where a transaction keeps it hidden. `enhance` writes in a transaction of its own,
  * asks {@link DimensionRules} inside it, and is tried four times at most. What is left behind:
  *
  * | what happens | topic | dimensions | compensation |

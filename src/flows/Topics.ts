@@ -1,5 +1,5 @@
 /**
- * Topics and their dimensions: the store behind two flows, {@link "./TopicStaging.ts"} and {@link "./TopicCreation.ts"}.
+ * Topics and their dimensions: the store behind two flows, `TopicStaging` and `TopicCreation`.
  *
  * Each topic remembers the request that made it, the node's `idempotencyKey`: asked to create it once more, the store
  * gives the topic that is there. The statements mean the same on SQLite and PostgreSQL.

@@ -1,4 +1,4 @@
-/** The guide's flows, and the idempotency check that watches them, on a real PostgreSQL. */
+/** The ready-made flows, and the idempotency check that watches them, on a real PostgreSQL. */
 import { describe } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import * as Postgres from "penguiflow/layers/Postgres"

@@ -1,4 +1,4 @@
-/** The guide's flows on SQLite. */
+/** The ready-made flows on SQLite. */
 import * as Sqlite from "penguiflow/layers/Sqlite"
 import { flowsSuite } from "./FlowsSuite.ts"
 

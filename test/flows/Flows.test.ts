@@ -1,4 +1,4 @@
-/** The guide's flows with test layers alone, and what they say to bad input and bad configuration. */
+/** The ready-made flows with test layers alone, and what they say to bad input and bad configuration. */
 import { assert, describe, it } from "@effect/vitest"
 import { Config, ConfigProvider, Effect, Exit, Layer } from "effect"
 import { EmbeddingModel } from "effect/ai"

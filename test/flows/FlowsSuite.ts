@@ -1,4 +1,4 @@
-/** The guide's flows on a real database, whichever it is. A backend's test file calls it with a layer. */
+/** The ready-made flows on a real database, whichever it is. A backend's test file calls it with a layer. */
 import { assert, layer } from "@effect/vitest"
 import { Effect, Exit, Layer, Schema } from "effect"
 import { SqlClient } from "effect/sql"
