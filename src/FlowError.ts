@@ -173,7 +173,7 @@ export class FlowError extends Base {
 
   /** Whether a value is a `FlowError`, whatever it is. */
   static is(u: unknown): u is FlowError {
-    return typeof u === "object" && u !== null && #brand in u
+    return typeof u === "object" && u !== null && #brand in u && u.#brand
   }
 
   /** The reason's stable name. */

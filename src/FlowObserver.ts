@@ -3,7 +3,8 @@
  *
  * Observers are layers. Every runtime made under them is watched by all of them; each has a bounded buffer of its own
  * and a fiber that reads it, so that a slow or failing observer loses events (counted) and never slows, stops or fails a
- * trace.
+ * trace. A runtime that closes waits for its observers up to `interruptGrace`, `Flow.run` up to 100 milliseconds, so that
+ * they see the end; what they have not read by then is lost.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"

@@ -8,8 +8,9 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import { AttemptScope } from "./attemptScope.ts"
+import { answered, type AnyEffect } from "./effects.ts"
 import type { Trace } from "./trace.ts"
-import { answered, type AnyEffect, type Walk } from "./walk.ts"
+import type { Walk } from "./walk.ts"
 
 /** So many branches that answer at once are walked before others get their turn. */
 const breath = 512

@@ -4,10 +4,12 @@
  * What compiles runs: a class schema accepts any value that has its fields, nested ones too, because the type of an edge
  * says no more than that. An instance of the class is taken at its word, as Effect itself does.
  */
+import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import * as SchemaAST from "effect/SchemaAST"
 import type { AnySchema } from "./definition.ts"
+import { cut, messageOf } from "./text.ts"
 
 /** One side of a node, compiled. */
 export interface Check {
@@ -79,18 +81,47 @@ const make = (ast: SchemaAST.AST): Check | undefined => {
   const isInstance = SchemaAST.isDeclaration(type) && type.checks === undefined ? isConstructed(type) : undefined
   let explain: ((value: unknown) => Exit.Exit<unknown, Schema.SchemaError>) | undefined
   return {
-    is: isInstance === undefined ? guard : (value) => isInstance(value) || guard(value),
+    is: (value) => {
+      try {
+        return isInstance !== undefined && isInstance(value) || guard(value)
+      } catch {
+        // A value that can't be read, or is nested deeper than the stack, does not fit: `explain` says why.
+        return false
+      }
+    },
     explain: (value) => {
-      explain ??= Schema.decodeUnknownExit(Schema.make<Schema.Codec<unknown>>(explainer(type)))
-      const exit = explain(value)
-      if (Exit.isSuccess(exit)) return `Expected ${nameOf(type)}`
-      const reason = exit.cause.reasons[0]
-      return reason?._tag === "Fail" ? oneLine(reason.error.message) : `Expected ${nameOf(type)}`
+      try {
+        explain ??= Schema.decodeUnknownExit(Schema.make<Schema.Codec<unknown>>(explainer(type)))
+        const exit = explain(value)
+        if (Exit.isSuccess(exit)) return `Expected ${nameOf(type)}`
+        const reason = exit.cause.reasons[0]
+        return reason?._tag === "Fail"
+          ? oneLine(reason.error.message)
+          : unreadable(reason?._tag === "Die" ? reason.defect : undefined)
+      } catch (defect) {
+        return unreadable(defect)
+      }
     }
   }
 }
 
-const oneLine = (message: string): string => message.replaceAll(/\s*\n\s*/g, " ")
+const unreadable = (defect: unknown): string => {
+  const origin = rootOf(defect)
+  return origin instanceof RangeError
+    ? `nested too deep to be read (${messageOf(origin)})`
+    : `can't be read: ${messageOf(origin)}`
+}
+
+/** What a chain of causes begins with; chains may be cycles. */
+const rootOf = (defect: unknown): unknown => {
+  let root = defect
+  for (let depth = 0; depth < 8 && root instanceof Error && root.cause !== undefined; depth++) {
+    root = Cause.isCause(root.cause) ? Cause.squash(root.cause) : root.cause
+  }
+  return root
+}
+
+const oneLine = (message: string): string => cut(message.replaceAll(/\s*\n\s*/g, " "))
 
 const nameOf = (ast: SchemaAST.AST): string => SchemaAST.resolveIdentifier(ast) ?? ast._tag
 

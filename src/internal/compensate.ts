@@ -2,13 +2,15 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import type { ErrorInfo } from "../FlowEvent.ts"
+import type { AnyEffect } from "./effects.ts"
 import type { Frame } from "./frame.ts"
 import type { Step } from "./plan.ts"
 import { errorInfo } from "./text.ts"
 import type { Trace } from "./trace.ts"
-import type { AnyEffect, Walk } from "./walk.ts"
+import type { Walk } from "./walk.ts"
 
 /** A run that can be undone. */
 export interface Finished {
@@ -33,13 +35,22 @@ const undo = (trace: Trace, { attempt, context, output, step }: Finished): Effec
   Effect.suspend(() => {
     const { clock, hub } = trace.supervisor
     const startedAt = clock.currentTimeMillisUnsafe()
-    const undoing: AnyEffect = Effect.suspend(() => step.compensate!(output, context) as AnyEffect)
+    const undoing: AnyEffect = Effect.suspend(() => {
+      const effect = step.compensate!(output, context)
+      return Effect.isEffect(effect)
+        ? effect as AnyEffect
+        : Effect.die(new TypeError(`the compensation of node "${step.name}" gave no Effect: it has to return one`))
+    })
     const told = (error: ErrorInfo | undefined) =>
       Effect.sync(() => hub.nodeCompensated(trace, step.name, attempt, startedAt, error))
-    return Effect.matchCauseEffect(trace.supervisor.withLayers(step, undoing), {
-      onFailure: (cause) => told(errorInfo(Cause.squash(cause))),
-      onSuccess: () => told(undefined)
-    })
+    // In a fiber of its own: what one does to its fiber does not stop the others.
+    const options = { startImmediately: true, uninterruptible: true } as const
+    return Effect.flatMap(Effect.forkDetach(trace.supervisor.withLayers(step, undoing), options), (fiber) =>
+      Effect.flatMap(
+        Fiber.await(fiber),
+        (exit) =>
+          told(exit._tag === "Success" ? undefined : errorInfo(Cause.squash(exit.cause)))
+      ))
   })
 
 /** Closes what failed or interrupted attempts acquired, last first. A finalizer that dies stops no other. */

@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { Headers, Meta } from "../Trace.ts"
-import { badMeta } from "./json.ts"
+import { takeMeta } from "./json.ts"
 import type { Step } from "./plan.ts"
 import type { Trace } from "./trace.ts"
 import * as Way from "./way.ts"
@@ -50,15 +50,15 @@ export class VisitContext {
   get annotate(): (key: string, value: unknown) => Effect.Effect<void> {
     return (key, value) =>
       Effect.suspend(() => {
-        const bad = badMeta({ [key]: value })
-        if (bad !== undefined) {
+        const taken = takeMeta({ [key]: value })
+        if ("key" in taken) {
           return Effect.die(
             new TypeError(
-              `node "${this.#step.name}" annotates "${bad}" with a value that is not JSON: what has a life of its own is a service, provided by a Layer`
+              `node "${this.#step.name}" annotates "${taken.key}" with a value that is not JSON: what has a life of its own is a service, provided by a Layer`
             )
           )
         }
-        this.#trace.annotate(key, value)
+        this.#trace.annotate(taken.meta)
         return Effect.void
       })
   }
@@ -102,6 +102,14 @@ export class HopContext extends VisitContext {
     return `${super.idempotencyKey}#${this.hop}`
   }
   get spend(): (amount: number) => Effect.Effect<void> {
-    return (amount) => Effect.sync(() => this.#spend(amount))
+    return (amount) =>
+      Effect.suspend(() => {
+        // A sum that is not a number would be below every budget.
+        if (!Number.isFinite(amount)) {
+          return Effect.die(new RangeError(`loop "${this.node}" spends ${amount}: an amount is a finite number`))
+        }
+        this.#spend(amount)
+        return Effect.void
+      })
   }
 }

@@ -1,5 +1,6 @@
 /** The adjacency behind a flow: read, closed, and all its faults found at once. */
 import * as Duration from "effect/Duration"
+import * as Schedule from "effect/Schedule"
 import { FlowDefinitionError } from "../FlowError.ts"
 import { type Definition, isTarget, NodeImpl, type Row } from "./definition.ts"
 
@@ -213,6 +214,12 @@ const definitionFaults = (name: string, definition: Definition): Array<string> =
     if (!(millis > 0)) {
       faults.push(`the policy of "${name}" has the timeout ${String(policy.timeout)}: it takes a duration above 0`)
     }
+  }
+  if (policy?.retry !== undefined && !Schedule.isSchedule(policy.retry)) {
+    faults.push(`the policy of "${name}" has a retry that is no Schedule`)
+  }
+  if (policy?.retryWhile !== undefined && typeof policy.retryWhile !== "function") {
+    faults.push(`the policy of "${name}" has a retryWhile that is no function`)
   }
   if (policy?.validate !== undefined && !["both", "input", "output", "none"].includes(policy.validate)) {
     faults.push(`the policy of "${name}" validates "${policy.validate}": it takes both, input, output or none`)

@@ -15,8 +15,9 @@ import * as Scope from "effect/Scope"
 import { type FlowError, isFlowError } from "../FlowError.ts"
 import { AttemptScope } from "./attemptScope.ts"
 import { compensate } from "./compensate.ts"
+import { answered, type AnyEffect } from "./effects.ts"
 import { failureOf } from "./trace.ts"
-import { answered, type AnyEffect, type Walk } from "./walk.ts"
+import type { Walk } from "./walk.ts"
 
 /** What a guarded step does in one visit. */
 export const guard = (walk: Walk): AnyEffect => {
@@ -36,11 +37,11 @@ const attempt = (walk: Walk): AnyEffect => {
 
 const timed = (walk: Walk): AnyEffect => {
   const { step } = walk
-  if (step.timeout === 0) return outputChecked(walk, attempted(walk))
+  if (step.timeout === 0 && step.concurrency === undefined) return outputChecked(walk, attempted(walk))
   const outer = walk.scope
   const own = walk.scope = new AttemptScope()
   const tried = outputChecked(walk, attempted(walk))
-  if (!answered(tried)) return withTimeout(walk, tried, own, outer)
+  if (!answered(tried)) return inOwnFiber(walk, tried, own, outer)
   walk.scope = outer
   return tried
 }
@@ -61,10 +62,10 @@ const outputChecked = (walk: Walk, tried: AnyEffect): AnyEffect =>
     : Effect.flatMap(tried, (value) => walk.invalidOutput(value) ?? Exit.succeed(value))
 
 /**
- * An attempt in a fiber of its own, so that it can be stopped and the trace go on. If the attempt resists for longer than
- * the runtime's `interruptGrace` it is left behind.
+ * An attempt in a fiber of its own, so that it can be stopped and the trace go on, and so that whatever the attempt does to
+ * its fiber the permit comes back. If it resists for longer than the runtime's `interruptGrace` it is left behind.
  */
-const withTimeout = (walk: Walk, effect: AnyEffect, own: AttemptScope, outer: AttemptScope): AnyEffect =>
+const inOwnFiber = (walk: Walk, effect: AnyEffect, own: AttemptScope, outer: AttemptScope): AnyEffect =>
   Effect.withFiber((parent: Fiber.Fiber<unknown, unknown>) => {
     const { step, trace } = walk
     const { clock, grace, hub } = trace.supervisor
@@ -95,7 +96,9 @@ const withTimeout = (walk: Walk, effect: AnyEffect, own: AttemptScope, outer: At
         timer?.interruptUnsafe()
         resume(Effect.suspend(() => ended(timedOut ? Exit.fail(overtime(walk)) : exit)))
       })
-      timer = Effect.runForkWith(parent.context)(Effect.andThen(clock.sleep(Duration.millis(step.timeout)), expire))
+      if (step.timeout > 0) {
+        timer = Effect.runForkWith(parent.context)(Effect.andThen(clock.sleep(Duration.millis(step.timeout)), expire))
+      }
       return Effect.suspend(() => {
         timer?.interruptUnsafe()
         child.interruptUnsafe(parent.id)

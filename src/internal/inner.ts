@@ -3,10 +3,11 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { FlowError } from "../FlowError.ts"
 import { spread } from "./branches.ts"
+import { answered, type AnyEffect } from "./effects.ts"
 import { Frame } from "./frame.ts"
 import type { Plan } from "./plan.ts"
 import type { Trace } from "./trace.ts"
-import { answered, type AnyEffect, enterPlan, Walk } from "./walk.ts"
+import { enterPlan, Walk } from "./walk.ts"
 import * as Way from "./way.ts"
 
 /** What a visit of a subflow or a `forEach` does. A subflow gives its frame with all its results, a `forEach` one value per

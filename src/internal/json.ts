@@ -1,12 +1,17 @@
-/** Whether a value is JSON, and where it is not. */
+/** JSON, taken in: copied, so that what was judged stays what it is, and refused with the path to what is not JSON. */
+import type * as Schema from "effect/Schema"
+import type { Meta } from "../Trace.ts"
 
 /** Nested deeper, or more values, is refused: a meta is a few words about a message, not a document. */
 const maxDepth = 64
 const maxValues = 10_000
 
-const isPlain = (value: object): boolean => {
-  const proto: unknown = Object.getPrototypeOf(value)
-  return proto === Object.prototype || proto === null
+/** Thrown at the first thing that is not JSON. */
+class NotJson {
+  readonly path: string
+  constructor(path: string) {
+    this.path = path
+  }
 }
 
 /** How many values may still be looked at: shared references would otherwise be walked once for each way to them. */
@@ -14,44 +19,68 @@ interface Budget {
   left: number
 }
 
-const search = (value: unknown, path: string, depth: number, budget: Budget): string | undefined => {
-  if (--budget.left < 0) return path
+const isPlain = (value: object): boolean => {
+  const proto: unknown = Object.getPrototypeOf(value)
+  return proto === Object.prototype || proto === null
+}
+
+const take = (value: unknown, path: string, depth: number, budget: Budget): Schema.Json => {
+  if (--budget.left < 0) throw new NotJson(path)
   switch (typeof value) {
     case "string":
     case "boolean":
-      return undefined
+      return value
     case "number":
-      return Number.isFinite(value) ? undefined : path
-    case "object": {
-      if (value === null) return undefined
-      if (depth >= maxDepth || !Array.isArray(value) && !isPlain(value)) return path
-      const isArray = Array.isArray(value)
-      for (const [key, inner] of Object.entries(value)) {
-        const found = search(
-          inner,
-          isArray ? `${path}[${key}]` : path === "" ? key : `${path}.${key}`,
-          depth + 1,
-          budget
-        )
-        if (found !== undefined) return found
-      }
-      return isArray && Object.keys(value).length !== value.length ? path : undefined
-    }
-    default:
-      return path
+      if (Number.isFinite(value)) return value
+      break
+    case "object":
+      if (value === null) return null
+      if (depth < maxDepth) return takeObject(value, path, depth, budget)
   }
+  throw new NotJson(path)
 }
 
-/**
- * The path to the first value of a meta that is not JSON, or undefined. Never throws and always ends: a cycle is found by
- * its depth, a getter or a proxy that throws is not JSON.
- */
-export const badMeta = (meta: unknown): string | undefined => {
+const takeObject = (value: object, path: string, depth: number, budget: Budget): Schema.Json => {
+  // A getter or a proxy that throws is not JSON, and is so where it stands.
+  let at = path
   try {
-    if (typeof meta !== "object" || meta === null || Array.isArray(meta)) return "meta"
-    const found = search(meta, "", 0, { left: maxValues })
-    return found === "" ? "meta" : found
-  } catch {
-    return "meta"
+    if (Array.isArray(value)) {
+      const items: Array<Schema.Json> = []
+      for (let i = 0; i < value.length; i++) {
+        at = `${path}[${i}]`
+        items.push(take(value[i], at, depth + 1, budget))
+      }
+      return items
+    }
+    if (isPlain(value)) return takeRecord(value, path, depth, budget)
+  } catch (thrown) {
+    throw thrown instanceof NotJson ? thrown : new NotJson(at)
+  }
+  throw new NotJson(path)
+}
+
+const takeRecord = (value: object, path: string, depth: number, budget: Budget): Record<string, Schema.Json> => {
+  const record: Record<string, Schema.Json> = {}
+  let at = path
+  try {
+    for (const key of Object.keys(value)) {
+      at = path === "" ? key : `${path}.${key}`
+      const taken = take(Reflect.get(value, key), at, depth + 1, budget)
+      // Defined and not assigned: `__proto__` is a key like any other.
+      Object.defineProperty(record, key, { value: taken, enumerable: true, writable: true, configurable: true })
+    }
+  } catch (thrown) {
+    throw thrown instanceof NotJson ? thrown : new NotJson(at)
+  }
+  return record
+}
+
+/** A copy of a meta, or the path to the first value in it that is not JSON. Never throws and always ends. */
+export const takeMeta = (meta: unknown): { readonly meta: Meta } | { readonly key: string } => {
+  try {
+    if (typeof meta !== "object" || meta === null || Array.isArray(meta) || !isPlain(meta)) return { key: "meta" }
+    return { meta: takeRecord(meta, "", 0, { left: maxValues }) }
+  } catch (thrown) {
+    return { key: thrown instanceof NotJson && thrown.path !== "" ? thrown.path : "meta" }
   }
 }

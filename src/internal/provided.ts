@@ -6,7 +6,7 @@ import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import type { AnyLayer } from "./definition.ts"
-import type { AnyEffect } from "./walk.ts"
+import type { AnyEffect } from "./effects.ts"
 
 /** A layer among those that it is built with: two nodes that share a layer and all that it stands in share what it gives. */
 class Built {

@@ -33,6 +33,9 @@ const all = (_: Trace, exit: TraceExit): TraceExit => exit
 /** Milliseconds that a shutdown waits for open traces, unless told otherwise. */
 const defaultGrace = 30_000
 
+/** Milliseconds that one message waits, after its result is there, for observers to read what they were told. */
+const observersGrace = 100
+
 /** See `FlowRuntime.make`. */
 export const makeRuntime = <In, Out, E, R, Part>(
   flow: Flow<string, In, Out, E, R, Part>,
@@ -92,5 +95,5 @@ export const runOnce = <In, Out, E, R>(
     const running = supervisor.run(input, options, one) as Effect.Effect<Out, E | FlowError, R>
     if (observers.length === 0 && !plan.layered) return running
     supervisor.observe(observers)
-    return Effect.ensuring(running, supervisor.close)
+    return Effect.ensuring(running, supervisor.closeWithin(observersGrace))
   })

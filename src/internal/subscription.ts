@@ -48,7 +48,7 @@ export class Subscription {
   constructor(flow: string, origin: number, capacity: number, schedule: (wake: () => void) => void) {
     this.#flow = flow
     this.#origin = origin
-    this.#limit = Math.max(1, capacity) * stride
+    this.#limit = (capacity >= 1 && capacity < Infinity ? Math.floor(capacity) : defaultCapacity) * stride
     this.#schedule = schedule
   }
 

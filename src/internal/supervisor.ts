@@ -23,16 +23,17 @@ import type { Item, Options, RunOptions } from "../FlowRuntime.ts"
 import { CurrentTrace, type Headers, type Meta } from "../Trace.ts"
 import { AttemptScope } from "./attemptScope.ts"
 import { closeScopes, compensate } from "./compensate.ts"
+import { answered, type AnyEffect } from "./effects.ts"
 import { Hub } from "./hub.ts"
 import { joinIncomplete } from "./inner.ts"
-import { badMeta } from "./json.ts"
+import { takeMeta } from "./json.ts"
 import { Outcomes } from "./outcomes.ts"
 import type { Plan, Step } from "./plan.ts"
 import { Provided } from "./provided.ts"
 import { defaultCapacity } from "./subscription.ts"
-import { messageOf } from "./text.ts"
+import { cut, messageOf } from "./text.ts"
 import { failureOf, Info, running, Trace, type TraceExit } from "./trace.ts"
-import { answered, type AnyEffect, enterPlan, Walk } from "./walk.ts"
+import { enterPlan, Walk } from "./walk.ts"
 import { watch } from "./watch.ts"
 import * as Way from "./way.ts"
 
@@ -120,14 +121,16 @@ export class Supervisor {
     }
     let meta = noMeta
     if (options?.meta !== undefined) {
-      const key = badMeta(options.meta)
-      if (key !== undefined) {
+      const taken = takeMeta(options.meta)
+      if ("key" in taken) {
         return refuse(
-          { _tag: "InvalidMeta", key },
-          `The meta has at "${key}" what is not JSON: a connection, a lock or a client is a service, provided by a Layer`
+          { _tag: "InvalidMeta", key: taken.key },
+          `The meta has at "${
+            cut(taken.key)
+          }" what is not JSON: a connection, a lock or a client is a service, provided by a Layer`
         )
       }
-      meta = options.meta
+      meta = taken.meta
     }
     const headers = options?.headers === undefined ? defaultHeaders : headersOf(options.headers)
     const info = new Info(traceId, this.plan.name, headers, meta, this.#deadlineOf(options?.deadline))
@@ -229,8 +232,8 @@ export class Supervisor {
   }
 
   #begin(trace: Trace): void {
-    if (trace.info.deadline !== undefined && this.pastDeadline(trace)) return this.#finish(trace, Exit.interrupt())
     if (trace.emitted || this.hub.listening) trace.startedAt = this.clock.currentTimeMillisUnsafe()
+    if (trace.info.deadline !== undefined && this.pastDeadline(trace)) return this.#finish(trace, Exit.interrupt())
     if (this.hub.listening) this.hub.traceStarted(trace, trace.startedAt)
     const scope = new AttemptScope()
     const entered = enterPlan(trace, trace.frame, this.plan, trace.input, scope, Way.start.a, Way.start.b, 0)
@@ -308,7 +311,7 @@ export class Supervisor {
     if (trace.state._tag === "Ending") return this.#conclude(trace, trace.state.exit, trace.state.reason)
     const walks = trace.walks === undefined || trace.walks.size === 0
       ? trace.root === undefined ? [] : [trace.root]
-      : [...trace.walks]
+      : [...trace.walks].filter((walk) => walk.atWork)
     for (const walk of walks) {
       const { attempt, step } = walk.deepest
       this.hub.nodeStuck(trace, step.name, attempt)
@@ -520,7 +523,7 @@ export class Supervisor {
 
   shutdown(grace: number): Effect.Effect<Drained> {
     return Effect.suspend(() => {
-      this.#shutdown ??= Effect.runForkWith(this.#context)(this.#drain(grace))
+      this.#shutdown ??= Effect.runForkWith(this.#context)(this.#drain(grace, this.grace))
       return Fiber.join(this.#shutdown)
     })
   }
@@ -531,7 +534,12 @@ export class Supervisor {
     return Effect.asVoid(this.shutdown(0))
   })
 
-  #drain(grace: number): Effect.Effect<Drained> {
+  /** As `close`, but observers that are slow are waited for no longer than so many milliseconds. */
+  closeWithin(observersGrace: number): Effect.Effect<void> {
+    return Effect.asVoid(this.#drain(0, observersGrace))
+  }
+
+  #drain(grace: number, observersGrace: number): Effect.Effect<Drained> {
     return Effect.gen({ self: this }, function*() {
       this.#state = "Draining"
       for (const trace of this.#waiting) this.stop(trace, shuttingDown)
@@ -545,7 +553,7 @@ export class Supervisor {
       this.outcomes.close()
       this.hub.close()
       if (this.#observers.length > 0) {
-        yield* Effect.timeoutOption(Fiber.awaitAll(this.#observers), Duration.millis(this.grace))
+        yield* Effect.timeoutOption(Fiber.awaitAll(this.#observers), Duration.millis(observersGrace))
         yield* Effect.forkDetach(Fiber.interruptAll(this.#observers))
       }
       if (this.#provided !== undefined) yield* this.#provided.close

@@ -161,8 +161,8 @@ export class Trace {
     if (listeners !== undefined) { for (const listener of listeners) listener(exit) }
   }
 
-  annotate(key: string, value: unknown): void {
-    this.info.meta = { ...this.info.meta, [key]: value } as Meta
+  annotate(added: Meta): void {
+    this.info.meta = { ...this.info.meta, ...added }
   }
 
   sendPart(step: Step, attempt: number, part: unknown): Effect.Effect<void> {

@@ -14,6 +14,7 @@ import type { Step as LoopStep } from "../Loop.ts"
 import type { AttemptScope } from "./attemptScope.ts"
 import { spread } from "./branches.ts"
 import { HopContext, VisitContext } from "./context.ts"
+import { answered, type AnyEffect } from "./effects.ts"
 import type { Frame } from "./frame.ts"
 import { guard } from "./guard.ts"
 import { visitInner } from "./inner.ts"
@@ -21,18 +22,9 @@ import type { Plan, Step, Target } from "./plan.ts"
 import { failureOf, type Trace } from "./trace.ts"
 import * as Way from "./way.ts"
 
-/** What a walk hands to its fiber. */
-export type AnyEffect = Effect.Effect<unknown, unknown>
-
 const phases = { Entering: 0, Running: 1, Ending: 2, Done: 3 } as const
 type Phase = (typeof phases)[keyof typeof phases]
 const { Done, Ending, Entering, Running } = phases
-
-/** Whether an effect is an answer already. The tag is looked at first: most effects have none. */
-export const answered = (effect: AnyEffect): effect is Exit.Exit<unknown, unknown> => {
-  const tag: unknown = (effect as { readonly _tag?: unknown })._tag
-  return (tag === "Success" || tag === "Failure") && Exit.isExit(effect)
-}
 
 /** After so many answers at once the fiber gets a chance to let others run. */
 const breath = 1024
@@ -437,6 +429,11 @@ export class Walk implements Iterator<AnyEffect, void> {
     if (isFlowError(error) && error.reason._tag === "NodeTimedOut" && error.node === step.name) {
       hub.nodeTimedOut(trace, step.name, attempt, startedAt, step.timeout)
     } else hub.nodeErrored(trace, step.name, attempt, startedAt, error)
+  }
+
+  /** Whether a node is at work here, and not one of the branches that this walk waits for. */
+  get atWork(): boolean {
+    return this.deepest.#phase === Running
   }
 
   /** The walk that was at work: in a subflow, the innermost. */

@@ -9,7 +9,7 @@ import { messageOf } from "./text.ts"
 export const watch = (observer: FlowObserver, subscription: Subscription): Effect.Effect<void> => {
   let complained = false
   const guarded = (effect: () => Effect.Effect<void, unknown>): Effect.Effect<void> =>
-    Effect.catchCause(Effect.suspend(effect), (cause) => {
+    Effect.catchCause(Effect.suspend(() => answerOf(observer, effect())), (cause) => {
       if (complained || Cause.hasInterruptsOnly(cause)) return Effect.void
       complained = true
       return Effect.logWarning(
@@ -31,3 +31,9 @@ export const watch = (observer: FlowObserver, subscription: Subscription): Effec
   })
   return step
 }
+
+/** An observer that answers with no Effect has failed; its fiber goes on. */
+const answerOf = (observer: FlowObserver, answer: unknown): Effect.Effect<void, unknown> =>
+  Effect.isEffect(answer)
+    ? answer as Effect.Effect<void, unknown>
+    : Effect.die(new TypeError(`observer "${observer.name}" answered with no Effect`))

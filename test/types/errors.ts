@@ -37,10 +37,6 @@ const looping = Loop.make("looping", {
 })
 exactly<ErrorOf<typeof looping>, TooLong>(true)
 
-Node.make("wrong", {
-  input: Schema.Number,
-  output: Schema.Number,
-  error: Other,
-  // @ts-expect-error Type 'TooLong' is not assignable to type 'Other'
-  run: (n) => n > 1 ? Effect.fail(new TooLong({ length: n })) : Effect.succeed(n)
-})
+const failing = (n: number) => n > 1 ? Effect.fail(new TooLong({ length: n })) : Effect.succeed(n)
+// @ts-expect-error Type 'TooLong' is not assignable to type 'Other'
+Node.make("wrong", { input: Schema.Number, output: Schema.Number, error: Other, run: failing })
