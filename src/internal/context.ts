@@ -5,6 +5,7 @@ import type { Headers, Meta } from "../Trace.ts"
 import { takeMeta } from "./json.ts"
 import type { Step } from "./plan.ts"
 import type { Trace } from "./trace.ts"
+import type { Walk } from "./walk.ts"
 import * as Way from "./way.ts"
 
 export class VisitContext {
@@ -82,20 +83,12 @@ export class VisitContext {
 /** What a loop's step gets. */
 export class HopContext extends VisitContext {
   readonly hop: number
-  readonly #spend: (amount: number) => void
+  readonly #walk: Walk
 
-  constructor(
-    trace: Trace,
-    step: Step,
-    attempt: number,
-    a: number,
-    b: number,
-    hop: number,
-    spend: (amount: number) => void
-  ) {
-    super(trace, step, attempt, a, b)
+  constructor(walk: Walk, hop: number) {
+    super(walk.trace, walk.step, walk.attempt, walk.a, walk.b)
     this.hop = hop
-    this.#spend = spend
+    this.#walk = walk
   }
 
   override get idempotencyKey(): string {
@@ -108,7 +101,7 @@ export class HopContext extends VisitContext {
         if (!Number.isFinite(amount)) {
           return Effect.die(new RangeError(`loop "${this.node}" spends ${amount}: an amount is a finite number`))
         }
-        this.#spend(amount)
+        this.#walk.spent += amount
         return Effect.void
       })
   }

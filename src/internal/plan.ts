@@ -52,6 +52,10 @@ export interface Step {
   readonly inner: Plan | undefined
   /** Whether a trace can visit it in one way only, so that its name says which visit it is. */
   readonly once: boolean
+  /** A loop's; 0 for other kinds. */
+  readonly maxHops: number
+  readonly budget: number | undefined
+  readonly onExhausted: ((state: unknown) => unknown) | undefined
   readonly run: (input: unknown, context: unknown) => unknown
   readonly compensate: ((output: unknown, context: unknown) => unknown) | undefined
 }
@@ -219,6 +223,9 @@ const compileStep = (definition: Definition, prefix: string, ids: Ids, once: boo
     layers: definition.layers?.toReversed() ?? none,
     inner,
     once,
+    maxHops: definition.maxHops ?? 0,
+    budget: definition.budget,
+    onExhausted: definition.onExhausted as Step["onExhausted"],
     run: (definition.run ?? definition.decide ?? (kind === "router" ? byTag : unrunnable)) as Step["run"],
     compensate: definition.compensate as Step["compensate"]
   }

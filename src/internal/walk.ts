@@ -50,7 +50,8 @@ export class Walk implements Iterator<AnyEffect, void> {
   #slot: number
   #phase: Phase = Entering
   #hop = 0
-  #spent = 0
+  /** What a loop has drawn of its budget. */
+  spent = 0
   #remembered = false
   #answers = 0
   /** When the step before ended, which is when this one begins: the clock is read once for both. */
@@ -193,12 +194,8 @@ export class Walk implements Iterator<AnyEffect, void> {
       case "flow":
       case "each":
         return visitInner(this)
-      case "loop": {
-        const context = new HopContext(trace, step, this.attempt, this.a, this.b, this.#hop, (amount) => {
-          this.#spent += amount
-        })
-        return step.run(input, context) as AnyEffect
-      }
+      case "loop":
+        return step.run(input, new HopContext(this, this.#hop)) as AnyEffect
       case "router": {
         const decision = step.run(input, new VisitContext(trace, step, this.attempt, this.a, this.b))
         return Effect.isEffect(decision) ? decision as AnyEffect : Exit.succeed(decision)
@@ -358,16 +355,16 @@ export class Walk implements Iterator<AnyEffect, void> {
   /** A loop's step has answered: done, or once more within what bounds it. */
   #turn(answer: LoopStep<unknown, unknown>): AnyEffect | undefined {
     const { step, trace } = this
-    const { budget, maxHops, onExhausted } = step.definition
+    const { budget, maxHops, onExhausted } = step
     if (trace.info.deadline !== undefined && trace.supervisor.pastDeadline(trace)) return Effect.interrupt
     if (answer._tag === "Done") return this.#leaveLoop(answer.value)
     if (answer._tag !== "Continue") {
       return Exit.die(new Error(`loop "${step.name}" answered neither Loop.again(state) nor Loop.done(value)`))
     }
-    const spent = this.#spent
+    const spent = this.spent
     if (budget !== undefined && spent >= budget) {
       return onExhausted !== undefined
-        ? this.#leaveLoop(onExhausted(answer.state as never))
+        ? this.#leaveLoop(onExhausted(answer.state))
         : Exit.fail(trace.fail(
           { _tag: "BudgetExhausted", budget, spent },
           `Loop "${step.name}" spent ${spent} of its budget of ${budget} and is not done: raise \`budget\`, or answer with \`onExhausted\``,
@@ -375,11 +372,11 @@ export class Walk implements Iterator<AnyEffect, void> {
           this.attempt
         ))
     }
-    if (this.#hop + 1 >= maxHops!) {
+    if (this.#hop + 1 >= maxHops) {
       return onExhausted !== undefined
-        ? this.#leaveLoop(onExhausted(answer.state as never))
+        ? this.#leaveLoop(onExhausted(answer.state))
         : Exit.fail(trace.fail(
-          { _tag: "HopsExhausted", maxHops: maxHops! },
+          { _tag: "HopsExhausted", maxHops },
           `Loop "${step.name}" took ${maxHops} hops and is not done: raise \`maxHops\`, or answer with \`onExhausted\``,
           step.name,
           this.attempt
@@ -400,7 +397,7 @@ export class Walk implements Iterator<AnyEffect, void> {
     if (invalid !== undefined) return invalid
     this.#succeeded()
     this.#hop = 0
-    this.#spent = 0
+    this.spent = 0
     return this.#goOn(this.step.targets, value)
   }
 
