@@ -106,5 +106,5 @@ export const run = <In, Out, E, R>(
   options?: RunOptions
 ): Effect.Effect<Out, E | FlowError, R> => runOnce(flow, input, options)
 
-export { analyze, check, type Finding, type FlowAnalysis } from "./FlowAnalysis.ts"
+export { analyze, check, type CheckOptions, type Finding, type FlowAnalysis } from "./FlowAnalysis.ts"
 export { toGraphViz, toMermaid } from "./FlowDiagram.ts"

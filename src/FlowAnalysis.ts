@@ -2,17 +2,14 @@
  * What the definition of a flow alone tells: how often its nodes may be tried, how long a message may take at worst, and
  * what ought to be mended before the flow is deployed.
  *
- * Attempts and times are read off the policies' Schedules, stepped without sleeping; a jittered Schedule counts with its
- * longest delays. A router's decision and a join are taken to answer at once. The numbers bound what nodes do, not what
- * they wait for: admission and permits come on top.
+ * Attempts and times are read off the policies' Schedules, stepped without sleeping: a jittered Schedule counts with its
+ * longest delays, one that ends after a duration with failures that come as late as it lets them. A router's decision and
+ * a join are taken to answer at once. The numbers bound what nodes do, not what they wait for: admission and permits come
+ * on top. What services a node needs is in its type and nowhere else.
  */
 import * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Random from "effect/Random"
-import * as Schedule from "effect/Schedule"
 import type { Any } from "./Flow.ts"
-import { FlowError } from "./FlowError.ts"
+import { retriesOf } from "./internal/analysis/retries.ts"
 import { type Plan, planOf, type Step } from "./internal/plan.ts"
 
 /** See {@link analyze}. */
@@ -22,12 +19,24 @@ export interface FlowAnalysis {
     readonly node: string
     /** Of one visit; Infinity where the Schedule never ends. */
     readonly maxAttempts: number
-    /** Milliseconds that one visit takes at most; Infinity where an attempt has no timeout. */
+    /** Milliseconds that all its visits take at most; Infinity where an attempt has no timeout. */
     readonly worstCaseMs: number
+    /** How many values may reach it in one trace: more than 1 below a fan-out whose branches meet again, or in a cycle. */
+    readonly maxVisits: number
   }>
   /** Infinity where a node on the way has no timeout or no end to its retries. */
   readonly worstCaseMs: number
   readonly slowestWay: ReadonlyArray<string>
+}
+
+/** What a flow is used for, where {@link check} is to know. */
+export interface CheckOptions {
+  /** The time that callers give a message: `RunOptions.deadline`. */
+  readonly deadline?: Duration.Input | undefined
+  /** The time that a worker gives a job. */
+  readonly jobTimeout?: Duration.Input | undefined
+  /** Who runs it again after a crash: then every node may run twice, retried or not. */
+  readonly usedBy?: "worker" | "durable" | undefined
 }
 
 /** A finding of {@link check}. */
@@ -37,49 +46,6 @@ export interface Finding {
   readonly node: string | undefined
   /** What is wrong, and how to mend it. */
   readonly message: string
-}
-
-/** A Schedule that has not ended after so many steps counts as endless. */
-const maxSteps = 10_000
-
-interface Retries {
-  readonly attempts: number
-  readonly delayMs: number
-}
-
-/** The longest delays that a jittered Schedule can choose. */
-const slowest = {
-  nextDoubleUnsafe: () => 1 - Number.EPSILON,
-  nextIntUnsafe: () => Number.MAX_SAFE_INTEGER
-}
-
-const retriesOf = (step: Step): Retries => {
-  if (step.retry === undefined) return { attempts: 1, delayMs: 0 }
-  const attemptMs = step.timeout
-  const error = new FlowError({
-    flow: "",
-    traceId: "",
-    node: step.name,
-    attempt: 1,
-    message: "",
-    reason: { _tag: "NodeTimedOut", timeoutMs: attemptMs }
-  })
-  const stepping = Effect.gen(function*() {
-    const next = yield* Schedule.toStep(step.retry!)
-    let now = attemptMs
-    let delayMs = 0
-    for (let attempts = 1; attempts <= maxSteps; attempts++) {
-      const answer = yield* Effect.exit(next(now, error))
-      if (answer._tag === "Failure") return { attempts, delayMs }
-      const delay = Duration.toMillis(answer.value[1])
-      delayMs += delay
-      now += delay + attemptMs
-    }
-    return { attempts: Infinity, delayMs: Infinity }
-  })
-  const exit = Effect.runSyncExit(Effect.provideService(stepping, Random.Random, slowest))
-  // A Schedule that needs time of its own, or fails, promises nothing.
-  return Exit.isSuccess(exit) ? exit.value : { attempts: Infinity, delayMs: Infinity }
 }
 
 type Cost = FlowAnalysis["nodes"][number]
@@ -92,12 +58,10 @@ interface Costs {
   readonly inner: ReadonlyArray<Cost>
 }
 
-const costOf = (step: Step, visits: number): Costs => {
-  if (step.kind === "router" || step.kind === "join" || step.kind === "collect") {
-    return { own: { node: step.name, maxAttempts: 1, worstCaseMs: 0 }, inner: [] }
-  }
-  const { attempts, delayMs } = retriesOf(step)
-  const inner = step.inner === undefined ? undefined : analyzePlan(step.inner)
+const costOf = (step: Step, visits: number, maxHops: number): Costs => {
+  const own = { node: step.name, maxAttempts: 1, worstCaseMs: 0, maxVisits: visits }
+  if (step.kind === "router" || step.kind === "join" || step.kind === "collect") return { own, inner: [] }
+  const inner = step.inner === undefined ? undefined : analyzePlan(step.inner, visits)
   // How many items a forEach gets is not in the definition.
   const insideMs = inner === undefined
     ? Infinity
@@ -105,13 +69,12 @@ const costOf = (step: Step, visits: number): Costs => {
     ? times(Infinity, inner.worstCaseMs)
     : inner.worstCaseMs
   const attemptMs = step.timeout > 0 ? Math.min(step.timeout, insideMs) : insideMs
+  const { attempts, totalMs } = step.retry === undefined
+    ? { attempts: 1, totalMs: attemptMs }
+    : retriesOf(step.retry, attemptMs)
   const hops = step.kind === "loop" ? step.definition.maxHops! : 1
   return {
-    own: {
-      node: step.name,
-      maxAttempts: attempts,
-      worstCaseMs: times(visits * hops, times(attempts, attemptMs) + delayMs)
-    },
+    own: { ...own, maxAttempts: attempts, worstCaseMs: times(maxHops * hops, totalMs) },
     inner: step.kind === "flow" ? inner!.nodes : []
   }
 }
@@ -123,8 +86,9 @@ interface Length {
 }
 const longer = (a: Length, b: Length): boolean => a.endless > b.endless || a.endless === b.endless && a.ms > b.ms
 
-const analyzePlan = (plan: Plan): FlowAnalysis => {
-  const costs = new Map(plan.steps.map((step) => [step, costOf(step, plan.maxHops ?? 1)]))
+const analyzePlan = (plan: Plan, entering: number): FlowAnalysis => {
+  const visits = visitsOf(plan, entering)
+  const costs = new Map(plan.steps.map((step) => [step, costOf(step, visits.get(step)!, plan.maxHops ?? 1)]))
   const nodes = [...costs.values()].flatMap(({ inner, own }) => [own, ...inner])
   const msOf = (step: Step): number => costs.get(step)!.own.worstCaseMs
   if (plan.maxHops !== undefined) {
@@ -142,7 +106,8 @@ const analyzePlan = (plan: Plan): FlowAnalysis => {
       ms: (so?.length.ms ?? 0) + (ms === Infinity ? 0 : ms)
     }
     best.set(step, { length, before: so?.before })
-    if (end === undefined || longer(length, best.get(end)!.length)) end = step
+    // What costs nothing at the end of the slowest way is still part of it.
+    if (end === undefined || longer(length, best.get(end)!.length) || so?.before === end) end = step
     for (const next of successorsOf(step)) {
       const known = best.get(next)
       if (known === undefined || longer(length, known.length)) best.set(next, { length, before: step })
@@ -152,6 +117,46 @@ const analyzePlan = (plan: Plan): FlowAnalysis => {
   for (let step = end; step !== undefined; step = best.get(step)!.before) slowestWay.unshift(step.name)
   const length = end === undefined ? { endless: 0, ms: 0 } : best.get(end)!.length
   return { nodes, worstCaseMs: length.endless > 0 ? Infinity : length.ms, slowestWay }
+}
+
+/** How many values may reach each step when so many enter: the number of ways to it. A join makes one of several. */
+const visitsOf = (plan: Plan, entering: number): ReadonlyMap<Step, number> => {
+  if (plan.maxHops !== undefined) return new Map(plan.steps.map((step) => [step, times(entering, plan.maxHops!)]))
+  const arriving = new Map<Step, Map<number, number>>()
+  const visits = new Map<Step, number>()
+  const arrive = (step: Step, slot: number, values: number): void => {
+    const slots = arriving.get(step) ?? new Map<number, number>()
+    slots.set(slot, (slots.get(slot) ?? 0) + values)
+    arriving.set(step, slots)
+  }
+  for (const target of plan.ingress) arrive(target.step, target.slot, entering)
+  for (const step of inOrder(plan)) {
+    const slots = [...(arriving.get(step) ?? new Map<number, number>()).values()]
+    const here = step.kind === "join"
+      ? Math.max(0, ...slots)
+      : step.kind === "collect"
+      ? slots.reduce((a, b) => a + b, 0) / (step.definition.count ?? 1)
+      : slots.reduce((a, b) => a + b, 0)
+    const count = Math.ceil(here)
+    visits.set(step, count)
+    const leaving = step.kind === "flow" ? leavingOf(step.inner!, count) : count
+    for (const target of step.targets) arrive(target.step, target.slot, leaving)
+    // A router may choose every case.
+    for (const target of [...step.cases.values()].flat()) arrive(target.step, target.slot, leaving)
+  }
+  return visits
+}
+
+/** How many results an inner flow gives at most. */
+const leavingOf = (plan: Plan, entering: number): number => {
+  const visits = visitsOf(plan, entering)
+  return plan.steps.reduce(
+    (sum, step) =>
+      step.egress < 0
+        ? sum
+        : sum + (step.kind === "flow" ? leavingOf(step.inner!, visits.get(step)!) : visits.get(step)!),
+    0
+  )
 }
 
 const successorsOf = (step: Step): ReadonlyArray<Step> =>
@@ -193,11 +198,26 @@ const inOrder = (plan: Plan): ReadonlyArray<Step> => {
  * analysis.worstCaseMs // => 3200
  * ```
  */
-export const analyze = (flow: Any): FlowAnalysis => analyzePlan(planOf(flow))
+export const analyze = (flow: Any): FlowAnalysis => analyzePlan(planOf(flow), 1)
+
+/** More values than this at one node is what nobody means. */
+const manyVisits = 1000
 
 /**
- * The "before deploying" list, answered for this flow: nodes that are retried and do not say how they may be run again,
- * retries without an end, ways without a timeout, promises to compensate that nothing keeps.
+ * The "before deploying" list, answered for this flow.
+ *
+ * | rule | what it finds |
+ * |---|---|
+ * | `rerun-unknown`, `retried-unsafe` | nodes that may run again and do not say how, or say that they must not |
+ * | `nothing-compensates` | a promise to compensate that nothing keeps |
+ * | `uncompensated-write` | a write before another write, and nothing undoes the first when the second fails |
+ * | `endless-retries` | a retry Schedule that does not end |
+ * | `no-timeout` | a node on the slowest way without a timeout |
+ * | `unbounded-each` | a `forEach` without a timeout of the whole: how many items it gets is not in the definition |
+ * | `fan-out` | branches that multiply: more than a thousand values at one node of one trace |
+ * | `too-slow` | a worst case longer than the deadline or the job timeout given |
+ *
+ * See docs/checks.md for each.
  *
  * @example
  * ```ts runnable
@@ -211,26 +231,54 @@ export const analyze = (flow: Any): FlowAnalysis => analyzePlan(planOf(flow))
  *   policy: { timeout: "1 second", retry: Schedule.recurs(2) },
  *   run: (n) => Effect.succeed(n)
  * })
- * Flow.check(Flow.make("writing", [write.to()])).map((finding) => finding.rule) // => ["retried-unsafe"]
+ * const flow = Flow.make("writing", [write.to()])
+ * Flow.check(flow).map((finding) => finding.rule) // => ["retried-unsafe"]
+ * Flow.check(flow, { deadline: "2 seconds" }).map((finding) => finding.rule) // => ["too-slow", "retried-unsafe"]
  * ```
  */
-export const check = (flow: Any): ReadonlyArray<Finding> => {
+export const check = (flow: Any, options: CheckOptions = {}): ReadonlyArray<Finding> => {
   const plan = planOf(flow)
   const analysis = analyze(flow)
   const way = new Set(analysis.slowestWay)
-  return stepsOf(plan).flatMap((step) => [
-    ...rerunFindings(step),
-    ...(step.retry !== undefined && retriesOf(step).attempts === Infinity
-      ? [finding("endless-retries", "error", step, "its retry Schedule never ends: bound it with Schedule.upTo")]
-      : []),
-    ...(step.kind !== "router" && step.join < 0 && step.inner === undefined && step.timeout === 0 && way.has(step.name)
-      ? [finding("no-timeout", "warning", step, "it is on the slowest way and has no timeout: give its policy one")]
-      : [])
-  ])
+  const costs = new Map(analysis.nodes.map((node) => [node.node, node]))
+  return [
+    ...timeFindings(analysis, options),
+    ...visit(plan, false, (step, retried) => [
+      ...rerunFindings(step, retried, options.usedBy),
+      ...writeFindings(step),
+      ...(costs.get(step.name)?.maxAttempts === Infinity
+        ? [finding("endless-retries", "error", step, "its retry Schedule never ends: bound it with Schedule.upTo")]
+        : []),
+      ...(step.kind === "each" && step.timeout === 0
+        ? [
+          finding(
+            "unbounded-each",
+            "warning",
+            step,
+            "how many items it gets is not in the definition: give the whole a timeout, `Node.withPolicy(Node.forEach(…), { timeout })`"
+          )
+        ]
+        : []),
+      ...(step.kind !== "router" && step.join < 0 && step.inner === undefined && step.timeout === 0 &&
+          way.has(step.name)
+        ? [finding("no-timeout", "warning", step, "it is on the slowest way and has no timeout: give its policy one")]
+        : [])
+    ]),
+    ...fanOutFindings(plan, (step) => costs.get(step.name)?.maxVisits ?? 0)
+  ]
 }
 
-const stepsOf = (plan: Plan): ReadonlyArray<Step> =>
-  plan.steps.flatMap((step) => step.inner === undefined ? [step] : [step, ...stepsOf(step.inner)])
+/** Every step, inner ones after the one that holds them, and whether something around it is retried. */
+const visit = (
+  plan: Plan,
+  retried: boolean,
+  f: (step: Step, retried: boolean) => ReadonlyArray<Finding>
+): ReadonlyArray<Finding> =>
+  plan.steps.flatMap((step) =>
+    step.inner === undefined
+      ? f(step, retried)
+      : [...f(step, retried), ...visit(step.inner, retried || step.retry !== undefined, f)]
+  )
 
 const finding = (rule: string, severity: Finding["severity"], step: Step, message: string): Finding => ({
   rule,
@@ -239,19 +287,46 @@ const finding = (rule: string, severity: Finding["severity"], step: Step, messag
   message: `Node "${step.name}": ${message}`
 })
 
-const rerunFindings = (step: Step): ReadonlyArray<Finding> => {
+const timeFindings = (analysis: FlowAnalysis, options: CheckOptions): ReadonlyArray<Finding> =>
+  [["deadline", options.deadline] as const, ["job timeout", options.jobTimeout] as const].flatMap(([what, given]) => {
+    if (given === undefined) return []
+    const limit = Duration.toMillis(Duration.fromInputUnsafe(given))
+    if (analysis.worstCaseMs <= limit) return []
+    const worst = analysis.worstCaseMs === Infinity
+      ? "has no bound"
+      : `takes ${analysis.worstCaseMs} ms at worst`
+    return [{
+      rule: "too-slow",
+      severity: "error" as const,
+      node: undefined,
+      message: `The slowest way, ${analysis.slowestWay.join(" → ")}, ${worst}, and the ${what} is ${limit} ms: ` +
+        `shorten timeouts and retries on it, or give it more time`
+    }]
+  })
+
+const rerunFindings = (step: Step, retried: boolean, usedBy: CheckOptions["usedBy"]): ReadonlyArray<Finding> => {
   const { rerun } = step.definition
   if (rerun === "compensated" && step.compensate === undefined) {
     return [finding("nothing-compensates", "error", step, "it says \"compensated\" and has no `compensate`")]
   }
-  if (step.retry === undefined || step.inner !== undefined) return []
+  if (step.inner !== undefined || step.kind === "router" || step.join >= 0) return []
+  const why = step.retry !== undefined
+    ? "it is retried"
+    : retried
+    ? "what holds it is retried"
+    : usedBy === "worker"
+    ? "a worker may run it again"
+    : usedBy === "durable"
+    ? "a durable flow may run it again"
+    : undefined
+  if (why === undefined) return []
   if (rerun === undefined) {
     return [
       finding(
         "rerun-unknown",
         "warning",
         step,
-        "it is retried and does not say how it may be run again: declare `rerun`"
+        `${why} and does not say how it may be run again: declare \`rerun\``
       )
     ]
   }
@@ -261,8 +336,56 @@ const rerunFindings = (step: Step): ReadonlyArray<Finding> => {
         "retried-unsafe",
         "error",
         step,
-        "it is retried and says that this is unsafe: make it idempotent, or take the retry away"
+        `${why} and says that this is unsafe: make it idempotent, or take the retry away`
       )
     ]
     : []
+}
+
+/** Where branches have multiplied too often, and not again at what comes after it. */
+const fanOutFindings = (plan: Plan, visitsOf: (step: Step) => number): ReadonlyArray<Finding> => {
+  const told = new Set<Step>()
+  const findings: Array<Finding> = []
+  for (const step of plan.maxHops === undefined ? inOrder(plan) : plan.steps) {
+    if (visitsOf(step) <= manyVisits) {
+      if (step.inner !== undefined) findings.push(...fanOutFindings(step.inner, visitsOf))
+      continue
+    }
+    if (!told.has(step)) {
+      const message = `one trace may bring ${visitsOf(step)} values here: ` +
+        (plan.maxHops === undefined ? "let branches meet in a Join before they divide again" : "lower `maxHops`")
+      findings.push(finding("fan-out", "warning", step, message))
+    }
+    for (const next of successorsOf(step)) told.add(next)
+  }
+  return findings
+}
+
+const writes = (step: Step): boolean =>
+  step.inner === undefined
+    ? step.definition.rerun !== undefined && step.definition.rerun !== "pure"
+    : step.inner.steps.some(writes)
+
+const writeFindings = (step: Step): ReadonlyArray<Finding> => {
+  if (step.inner !== undefined || step.compensate !== undefined || !writes(step)) return []
+  // A node that says "compensated" is told of that already.
+  if (step.definition.rerun === "compensated") return []
+  const seen = new Set<Step>()
+  const open = [...successorsOf(step)]
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    if (seen.has(next) || next === step) continue
+    seen.add(next)
+    if (writes(next)) {
+      return [
+        finding(
+          "uncompensated-write",
+          "warning",
+          step,
+          `it writes, "${next.name}" after it writes, too, and when that fails nothing undoes the first: give it a \`compensate\``
+        )
+      ]
+    }
+    open.push(...successorsOf(next))
+  }
+  return []
 }
