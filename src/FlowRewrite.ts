@@ -34,6 +34,17 @@ export interface Call {
   readonly context: Node.NodeContext
 }
 
+/** What a node gives: nobody else can give it. */
+export interface Given {
+  readonly "~penguiflow/FlowRewrite": "given"
+}
+
+/** What a node itself fails with. */
+export interface Own {
+  readonly "~penguiflow/FlowRewrite": "own error"
+  readonly _tag: string
+}
+
 /** A node by its name, or by the node itself, whose types are then known. */
 export type Named = string | { readonly name: string }
 
@@ -66,7 +77,8 @@ export const nodes = (flow: Any): ReadonlyArray<NodeInfo> =>
 /**
  * The flow with something around every attempt at one node: a log, a measurement, a fault.
  *
- * What stands around it can fail in other ways and need other services, but gives what the node gives: its type says so.
+ * What stands around it can fail in other ways and need other services, but has to give what the node gives, whose type
+ * it does not know.
  * Of a loop it stands around each step, of a `Node.forEach` around each item. A subflow or a join runs nothing of its
  * own: to name one throws.
  *
@@ -87,8 +99,8 @@ export const nodes = (flow: Any): ReadonlyArray<NodeInfo> =>
 export const around = <Name extends string, In, Out, E, R, Part, E2 = never, R2 = never>(
   flow: Flow<Name, In, Out, E, R, Part>,
   node: Named,
-  wrap: <A, E1, R1>(run: Effect.Effect<A, E1, R1>, call: Call) => Effect.Effect<A, E1 | E2, R1 | R2>
-): Flow<Name, In, Out, E | E2, R | R2, Part> =>
+  wrap: (run: Effect.Effect<Given, Own>, call: Call) => Effect.Effect<Given, E2, R2>
+): Flow<Name, In, Out, E | Exclude<E2, Own>, R | R2, Part> =>
   changed(flow, node, false, (definition, path) => {
     const run = Rewrite.runOf(definition)
     if (run === undefined) {
@@ -101,7 +113,8 @@ export const around = <Name extends string, In, Out, E, R, Part, E2 = never, R2 
     }
     return Rewrite.withRun(
       definition,
-      (input, context) => wrap(Effect.suspend(() => run(input, context)), { node: path, input, context })
+      (input, context) =>
+        wrap(Effect.suspend(() => run(input, context)) as Effect.Effect<Given, Own>, { node: path, input, context })
     )
   })
 

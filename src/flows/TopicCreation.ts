@@ -109,7 +109,10 @@ const RejectedBase: Schema.Class<
 /** The rules don't accept the dimensions; none of them was kept. */
 export class DimensionsRejected extends RejectedBase {
   override get message(): string {
-    return `the ${this.count} dimensions of topic ${this.topicId} were not accepted, and none was kept: ask with others`
+    const { count, topicId } = this
+    return `the rules did not accept topic ${topicId} with ${count} dimension${
+      count === 1 ? "" : "s"
+    }, and none was kept: ask with others`
   }
 }
 

@@ -193,8 +193,8 @@ const faulty = <Name extends string, In, Out, E, R, P, E2>(
   return FlowRewrite.around(
     flow,
     node,
-    <A, E1, R1>(run: Effect.Effect<A, E1, R1>, { context }: FlowRewrite.Call) =>
-      Effect.suspend((): Effect.Effect<A, E1 | E2, R1> => {
+    (run, { context }) =>
+      Effect.suspend((): Effect.Effect<FlowRewrite.Given, FlowRewrite.Own | E2> => {
         if (!strikes(context.idempotencyKey)) return run
         return at === "end" ? Effect.andThen(run, fault) : fault
       })
