@@ -352,16 +352,11 @@ describe.skipIf(!PostgresServer.available)("Postgres", () => {
       Effect.gen(function*() {
         const { url } = yield* Server
         const admin = yield* client({ applicationName: "admin" })
-        const scope = yield* Scope.make()
-        // The pool's clock must be real here.
-        const sql = yield* Effect.promise(() =>
-          Effect.runPromise(Scope.provide(build({ url, idleTimeout: "300 millis", applicationName: "idling" }), scope))
-        )
+        const sql = yield* build({ url, idleTimeout: "300 millis", applicationName: "idling" })
         const open = Effect.map(activity(admin, "idling"), (all) => all.length)
         yield* Effect.all(Array.from({ length: 5 }, () => sql`SELECT pg_sleep(0.1)`), { concurrency: "unbounded" })
         assert.strictEqual(yield* open, 5)
         assert.isTrue(yield* eventually(Effect.map(open, (n) => n === 0)))
-        yield* Scope.close(scope, Exit.void)
         const young = yield* client({ connectionTTL: "50 millis", maxConnections: 1 })
         const pid = Effect.map(young<{ pid: number }>`SELECT pg_backend_pid() AS pid`, (rows) => rows[0]?.pid)
         const first = yield* pid

@@ -1,5 +1,6 @@
 /** Connections that are shared: opened when they are needed, replaced when they die, closed without waiting for anybody. */
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Pool from "effect/Pool"
@@ -49,13 +50,18 @@ export const make = (settings: PgSettings.Settings): Effect.Effect<PgPool, never
         }
       }))
     const pool: Pool.Pool<PgLink.Link, SqlError.SqlError> = yield* Scope.provide(
-      Pool.makeWithTTL({
-        acquire,
-        min: settings.minConnections,
-        max: settings.maxConnections,
-        timeToLive: settings.idleMs,
-        timeToLiveStrategy: "usage"
-      }),
+      // The server's clock is not a test's: who sets that years ahead would have the pool look for idle ones all the way.
+      Effect.provideService(
+        Pool.makeWithTTL({
+          acquire,
+          min: settings.minConnections,
+          max: settings.maxConnections,
+          timeToLive: settings.idleMs,
+          timeToLiveStrategy: "usage"
+        }),
+        Clock.Clock,
+        Clock.Clock.defaultValue()
+      ),
       scope
     )
     const tooOld = (link: PgLink.Link) => settings.ttlMs !== undefined && Date.now() - link.openedAt > settings.ttlMs
