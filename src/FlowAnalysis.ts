@@ -212,7 +212,7 @@ const manyVisits = 1000
  * | `nothing-compensates` | a promise to compensate that nothing keeps |
  * | `uncompensated-write` | a write before another write, and nothing undoes the first when the second fails |
  * | `endless-retries` | a retry Schedule that does not end |
- * | `no-timeout` | a node on the slowest way without a timeout |
+ * | `no-timeout` | a node on the slowest way without a timeout, unless it is pure |
  * | `unbounded-each` | a `forEach` without a timeout of the whole: how many items it gets is not in the definition |
  * | `fan-out` | branches that multiply: more than a thousand values at one node of one trace |
  * | `too-slow` | a worst case longer than the deadline or the job timeout given |
@@ -259,8 +259,9 @@ export const check = (flow: Any, options: CheckOptions = {}): ReadonlyArray<Find
           )
         ]
         : []),
+      // What touches nothing outside waits for nothing.
       ...(step.kind !== "router" && step.join < 0 && step.inner === undefined && step.timeout === 0 &&
-          way.has(step.name)
+          way.has(step.name) && !(step.definition.rerun === "pure" && step.retry === undefined)
         ? [finding("no-timeout", "warning", step, "it is on the slowest way and has no timeout: give its policy one")]
         : [])
     ]),
