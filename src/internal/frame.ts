@@ -6,10 +6,45 @@ import type { Plan, Step } from "./plan.ts"
 import type { Walk } from "./walk.ts"
 import * as Way from "./way.ts"
 
-/** What one input of a join has received and not yet given: values, and in step with them the ways they came by. */
-interface Waiting {
-  readonly values: Array<unknown>
-  readonly ways: Array<Way.Way>
+/** What one input of a join has received, in order; the first `given` have been paired already. */
+class Waiting {
+  #values: Array<unknown> = []
+  #ways: Array<Way.Way> = []
+  #given = 0
+
+  get length(): number {
+    return this.#values.length - this.#given
+  }
+
+  push(value: unknown, way: Way.Way): void {
+    this.#values.push(value)
+    this.#ways.push(way)
+  }
+
+  get value(): unknown {
+    return this.#values[this.#given]
+  }
+
+  get way(): Way.Way {
+    return this.#ways[this.#given]!
+  }
+
+  /** Gives the first and lets go of it. What has been given is cut off in large pieces: one input may run far ahead. */
+  shift(): void {
+    this.#values[this.#given] = undefined
+    if (++this.#given < 1024 && this.#given < this.#values.length) return
+    this.#values = this.#values.slice(this.#given)
+    this.#ways = this.#ways.slice(this.#given)
+    this.#given = 0
+  }
+
+  /** Gives all there is. */
+  take(): { readonly values: ReadonlyArray<unknown>; readonly ways: ReadonlyArray<Way.Way> } {
+    const taken = { values: this.#values, ways: this.#ways }
+    this.#values = []
+    this.#ways = []
+    return taken
+  }
 }
 
 /** What one join of a frame waits with. */
@@ -77,8 +112,8 @@ export class Frame {
     const halls = this.#halls ??= []
     const hall = halls[step.join] ??= makeHall(step.kind === "collect" ? 1 : step.slots.length)
     const input = hall.inputs[slot]!
-    input.ways.push({ a, b })
-    if (input.values.push(value) === 1) hall.empty--
+    if (input.length === 0) hall.empty--
+    input.push(value, { a, b })
     return step.kind === "collect" ? collected(step, input) : hall.empty > 0 ? undefined : paired(step, hall)
   }
 
@@ -87,13 +122,13 @@ export class Frame {
     if (this.#halls === undefined) return undefined
     for (const step of this.plan.joins) {
       const hall = this.#halls[step.join]
-      if (hall === undefined || hall.inputs.every((input) => input.values.length === 0)) continue
+      if (hall === undefined || hall.inputs.every((input) => input.length === 0)) continue
       return step.kind === "collect"
         ? {
           step,
-          missing: [`${step.definition.count! - hall.inputs[0]!.values.length} of ${step.definition.count} items`]
+          missing: [`${step.definition.count! - hall.inputs[0]!.length} of ${step.definition.count} items`]
         }
-        : { step, missing: step.slots.filter((_, at) => hall.inputs[at]!.values.length === 0) }
+        : { step, missing: step.slots.filter((_, at) => hall.inputs[at]!.length === 0) }
     }
     return undefined
   }
@@ -101,15 +136,14 @@ export class Frame {
 
 const makeHall = (width: number): Hall => {
   const inputs: Array<Waiting> = []
-  for (let i = 0; i < width; i++) inputs.push({ values: [], ways: [] })
+  for (let i = 0; i < width; i++) inputs.push(new Waiting())
   return { inputs, empty: width }
 }
 
 const collected = (step: Step, input: Waiting): Joined | undefined => {
-  const count = step.definition.count!
-  return input.values.length < count
-    ? undefined
-    : { value: input.values.splice(0, count), way: Way.gathered(input.ways.splice(0, count)) }
+  if (input.length < step.definition.count!) return undefined
+  const { values, ways } = input.take()
+  return { value: values, way: Way.gathered(ways) }
 }
 
 const paired = (step: Step, hall: Hall): Joined => {
@@ -117,12 +151,13 @@ const paired = (step: Step, hall: Hall): Joined => {
   const { inputs } = hall
   let { a, b } = Way.start
   for (let i = 0; i < inputs.length; i++) {
-    const { values, ways } = inputs[i]!
-    record[step.slots[i]!] = values.shift()
-    const way = ways.shift()!
+    const input = inputs[i]!
+    const { way } = input
+    record[step.slots[i]!] = input.value
+    input.shift()
     a = Way.mixA(Way.mixA(a, way.a), way.b)
     b = Way.mixB(Way.mixB(b, way.b), way.a)
-    if (values.length === 0) hall.empty++
+    if (input.length === 0) hall.empty++
   }
   return { value: record, way: { a, b } }
 }

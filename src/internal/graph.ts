@@ -23,6 +23,8 @@ export interface FlowOptions {
 export class FlowImpl {
   readonly name: string
   readonly options: FlowOptions
+  /** How many flows stand inside one another here, itself included. */
+  readonly depth: number
   /** In order of first mention. */
   readonly nodes: ReadonlyArray<NodeImpl>
   /** In order of declaration. */
@@ -36,6 +38,7 @@ export class FlowImpl {
     if (faults.length > 0) throw new FlowDefinitionError(name, faults)
     this.name = name
     this.options = options
+    this.depth = depthOf(read.nodes.keys())
     this.nodes = [...read.nodes.keys()]
     this.edges = read.edges
   }
@@ -43,6 +46,25 @@ export class FlowImpl {
   toString(): string {
     return `Flow(${this.name})`
   }
+}
+
+/** Subflows deeper than this are refused: compiling and walking them takes stack. */
+const maxDepth = 1000
+
+const depthOf = (nodes: Iterable<NodeImpl>): number => {
+  let deepest = 0
+  for (const node of nodes) deepest = Math.max(deepest, innerDepth(node.definition))
+  return deepest + 1
+}
+
+const innerDepth = (definition: Definition): number => {
+  let levels = 0
+  let inner = definition
+  while (inner.item !== undefined) {
+    levels++
+    inner = inner.item
+  }
+  return inner.flow instanceof FlowImpl ? levels + inner.flow.depth : levels
 }
 
 /** A flow of the types that the caller's signature has computed. */
@@ -105,6 +127,9 @@ const faultsOf = (
   return [
     ...(maxHops !== undefined && !(Number.isSafeInteger(maxHops) && maxHops > 0)
       ? [`maxHops is ${maxHops}: it takes a whole number from 1`]
+      : []),
+    ...(depthOf(nodes.keys()) > maxDepth
+      ? [`its subflows are nested ${depthOf(nodes.keys())} deep: ${maxDepth} is the most`]
       : []),
     ...twins(nodes),
     ...doubleEdges(edges),
