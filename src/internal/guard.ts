@@ -73,6 +73,7 @@ const inOwnFiber = (walk: Walk, effect: AnyEffect, own: AttemptScope, outer: Att
       const used = walk.scope.used ? walk.scope.scope : undefined
       walk.scope = outer
       walk.inner = undefined
+      if (exit._tag === "Success") walk.keep(exit.value)
       return used === undefined ? exit : Effect.andThen(Scope.close(used, exit), exit)
     }
     const child = Effect.runForkWith(own.within(parent.context))(effect)

@@ -226,8 +226,7 @@ export class Walk implements Iterator<AnyEffect, void> {
     }
     const { step } = this
     if (this.scope.used) {
-      // What a run did is known before its finalizers begin: they may take time, and the trace may be cancelled then.
-      if (step.compensate !== undefined && (step.output?.is(value) ?? true)) this.#remember(value)
+      this.keep(value)
       return Effect.as(this.scope.renew(Exit.succeed(value)), value)
     }
     switch (step.kind) {
@@ -245,21 +244,24 @@ export class Walk implements Iterator<AnyEffect, void> {
       default: {
         const invalid = this.invalidOutput(value)
         if (invalid !== undefined) return invalid
-        if (step.compensate !== undefined) this.#remember(value)
+        this.keep(value)
+        this.#remembered = false
         this.#succeeded()
         return this.#goOn(step.targets, value)
       }
     }
   }
 
-  /** Notes a run that can be undone, once. */
-  #remember(output: unknown): void {
-    if (!this.#remembered) {
-      const { attempt, frame, step, trace } = this
-      const context = new VisitContext(trace, step, attempt, this.a, this.b)
-      ;(trace.finished ??= []).push({ frame, step, output, context, attempt })
-    }
-    this.#remembered = this.scope.used
+  /**
+   * Notes a run that can be undone, once: as soon as its value is seen, before its finalizers begin, for they may take
+   * time and the trace may be cancelled then.
+   */
+  keep(output: unknown): void {
+    const { attempt, frame, step, trace } = this
+    if (step.compensate === undefined || this.#remembered || step.output?.is(output) === false) return
+    this.#remembered = true
+    const context = new VisitContext(trace, step, attempt, this.a, this.b)
+    ;(trace.finished ??= []).push({ frame, step, output, context, attempt })
   }
 
   #started(): void {
