@@ -1,4 +1,6 @@
 /** Flows to compose, or to copy: each a value, its nodes beside it, its services as layers. */
+/** What a trace has cost is recorded on the way. */
+export * as CostTracking from "./CostTracking.ts"
 /** One text, or a batch, becomes vectors. */
 export * as Embedding from "./Embedding.ts"
 /** A text is checked, and gets its user's context and its embedding. */

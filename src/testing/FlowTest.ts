@@ -264,9 +264,11 @@ const driven = <A, E, R>(
       ...clock,
       sleep: (duration) =>
         Effect.suspend(() => {
-          const sleeper = { until: clock.currentTimeMillisUnsafe() + Duration.toMillis(duration) }
+          // Timers wake at whole milliseconds, and so does everybody here: jitter would leave the clock between two.
+          const ms = Math.ceil(Duration.toMillis(duration))
+          const sleeper = { until: clock.currentTimeMillisUnsafe() + ms }
           sleepers.add(sleeper)
-          return Effect.ensuring(clock.sleep(duration), Effect.sync(() => sleepers.delete(sleeper)))
+          return Effect.ensuring(clock.sleep(Duration.millis(ms)), Effect.sync(() => sleepers.delete(sleeper)))
         })
     }
     const next = () => [...sleepers].reduce((first, { until }) => Math.min(first, until), Infinity)

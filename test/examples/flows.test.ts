@@ -33,6 +33,10 @@ const expected: Readonly<Record<string, ReadonlyArray<string>>> = {
     "A bird, black and white, good swimmer.",
     "UnknownItem: there is no item 4: create it, or ask for another"
   ],
+  "22_cost_tracking.ts": [
+    "user-123 used 12 tokens by 1 answer",
+    "user-456 used 30 tokens by 2 answers"
+  ],
   "23_topic_staging.ts": ["acme: one topic, 2 dimensions", "umbrella: one topic, 2 dimensions"],
   "24_topic_creation.ts": [
     ...["TraceStarted", "NodeStarted create 1", "NodeSucceeded create 1", "NodeStarted enhance 1"].map((it) =>

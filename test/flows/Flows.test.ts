@@ -1,9 +1,10 @@
 /** The ready-made flows with test layers alone, and what they say to bad input and bad configuration. */
 import { assert, describe, it } from "@effect/vitest"
-import { Config, ConfigProvider, Effect, Exit, Layer } from "effect"
+import { Config, ConfigProvider, Effect, Exit, Layer, Schema } from "effect"
 import { EmbeddingModel } from "effect/ai"
 import { SqlError } from "effect/sql"
-import { Flow, FlowError, type Trace } from "penguiflow"
+import { Flow, FlowError, Node, type Trace } from "penguiflow"
+import * as CostTracking from "penguiflow/flows/CostTracking"
 import * as Embedding from "penguiflow/flows/Embedding"
 import * as Enrichment from "penguiflow/flows/Enrichment"
 import * as ItemEnhancement from "penguiflow/flows/ItemEnhancement"
@@ -12,7 +13,9 @@ import * as TopicCreation from "penguiflow/flows/TopicCreation"
 import * as Topics from "penguiflow/flows/Topics"
 import * as TopicStaging from "penguiflow/flows/TopicStaging"
 import * as EmbeddingsTest from "penguiflow/layers/EmbeddingsTest"
+import * as UsageMemory from "penguiflow/layers/UsageMemory"
 import * as FlowTest from "penguiflow/testing/FlowTest"
+import * as Usage from "penguiflow/Usage"
 import * as Services from "./services.ts"
 
 const embeddings = Layer.merge(EmbeddingsTest.layer, Limits.layerTest(1_000_000))
@@ -152,6 +155,57 @@ describe("item enhancement", () => {
       const error = yield* Effect.flip(Flow.run(ItemEnhancement.flow, { itemId: 2 }))
       assert.match(error.message, /no item 2/)
     }).pipe(Effect.provide(Layer.merge(ItemEnhancement.layerTest({ 1: "a bird" }), Services.loudModel))))
+})
+
+describe("cost tracking", () => {
+  const spent = { text: "an answer", tokenCount: 42 }
+  const meta = { user_id: 456, start_time: 1_700_000_000_000 }
+
+  it.effect("is a node of any flow, for values of one's own, and bills once whatever is retried", () =>
+    Effect.gen(function*() {
+      const start = Node.make("start", {
+        input: Schema.String,
+        output: CostTracking.Result,
+        run: (text) => Effect.succeed({ text, tokenCount: text.length })
+      })
+      const length = Node.make("length", {
+        input: CostTracking.Result,
+        output: Schema.Int,
+        run: ({ text }) => Effect.succeed(text.length)
+      })
+      const tracking = Node.fromFlow(CostTracking.flow)
+      const bill = CostTracking.make("bill", { value: Schema.Int, tokens: (n) => n * 2, meta: { userId: "who" } })
+      const flow = Flow.make("outer", [
+        start.to(tracking),
+        tracking.to(length),
+        length.to(bill)
+      ])
+      const failing = FlowTest.failing(flow, "bill", {
+        error: new Usage.UsageError({ kind: "StoreFailed", message: "the answer was lost" }),
+        at: "end",
+        times: 2
+      })
+      const { outcome } = yield* FlowTest.run(failing, "four", { meta: { ...meta, who: "somebody else" } })
+      assert.deepStrictEqual(outcome.exit, Exit.succeed([4]))
+      const records = yield* Usage.Usage.use((usage) => usage.list())
+      assert.deepStrictEqual(records.map((it) => [it.node, it.userId, it.tokens]), [
+        ["bill", "somebody else", 8],
+        ["cost tracking/track_cost", "456", 4]
+      ])
+    }).pipe(Effect.provide(UsageMemory.layer)))
+
+  it.effect("says which key of meta is missing, records nothing, and does not try that again", () =>
+    Effect.gen(function*() {
+      for (const key of ["user_id", "start_time"] as const) {
+        const { [key]: _, ...rest } = meta
+        const result = yield* FlowTest.run(CostTracking.flow, spent, { meta: rest })
+        const error = yield* Effect.flip(result.outcome.exit)
+        assert.isTrue(error._tag === "UsageError" && error.kind === "MissingMeta")
+        assert.include(error.message, key)
+        assert.strictEqual(FlowTest.attempts(result, "track_cost"), 1)
+      }
+      assert.strictEqual((yield* Usage.Usage.use((usage) => usage.totals())).records, 0)
+    }).pipe(Effect.provide(UsageMemory.layer)))
 })
 
 describe("topics in memory", () => {

@@ -2,7 +2,9 @@
 import { assert, layer } from "@effect/vitest"
 import { Effect, Exit, Layer, Schema } from "effect"
 import { SqlClient } from "effect/sql"
+import { TestClock } from "effect/testing"
 import { Flow, FlowRuntime, Node } from "penguiflow"
+import * as CostTracking from "penguiflow/flows/CostTracking"
 import * as Embedding from "penguiflow/flows/Embedding"
 import * as Enrichment from "penguiflow/flows/Enrichment"
 import * as ItemEnhancement from "penguiflow/flows/ItemEnhancement"
@@ -11,13 +13,16 @@ import * as TopicCreation from "penguiflow/flows/TopicCreation"
 import * as Topics from "penguiflow/flows/Topics"
 import * as TopicStaging from "penguiflow/flows/TopicStaging"
 import * as EmbeddingsTest from "penguiflow/layers/EmbeddingsTest"
+import * as UsageSql from "penguiflow/layers/UsageSql"
 import * as FlowTest from "penguiflow/testing/FlowTest"
 import * as Idempotency from "penguiflow/testing/Idempotency"
+import * as Usage from "penguiflow/Usage"
 import * as Services from "./services.ts"
 
 const services = Layer.mergeAll(
   Enrichment.layer,
   ItemEnhancement.layer,
+  UsageSql.layer,
   TopicCreation.layerRules.pipe(Layer.provideMerge(Topics.layer)),
   EmbeddingsTest.layer,
   Limits.layerTest(100),
@@ -105,6 +110,47 @@ export const flowsSuite = <E>(
         assert.deepStrictEqual(yield* Flow.run(ItemEnhancement.flow, { itemId: 3 }), { itemId: 3, enhanced: "A BIRD" })
         const error = yield* Effect.flip(Flow.run(ItemEnhancement.flow, { itemId: 4 }))
         assert.strictEqual(error._tag, "UnknownItem")
+      }))
+
+    // ------------------------------------------------------------------------------------------------- track cost
+
+    const spent = { text: "an answer", tokenCount: 42 }
+    const meta = { user_id: "user-456", start_time: 1_700_000_000_000 }
+
+    it.effect("cost tracking records who, how many tokens and how long, and lets the result pass", () =>
+      Effect.gen(function*() {
+        if (!options.live) yield* TestClock.setTime(meta.start_time + 1500)
+        const result = yield* Flow.run(CostTracking.flow, spent, {
+          traceId: "cost-1",
+          headers: { tenant: "acme" },
+          meta
+        })
+        assert.deepStrictEqual(result, spent)
+        const [record, ...more] = yield* Usage.Usage.use((usage) => usage.list({ traceId: "cost-1" }))
+        assert.deepStrictEqual(more, [])
+        const { at, durationMs, ...rest } = record!
+        assert.deepStrictEqual(rest, {
+          key: "cost-1/track_cost",
+          userId: "user-456",
+          tenant: "acme",
+          flow: "cost tracking",
+          node: "track_cost",
+          traceId: "cost-1",
+          tokens: 42
+        })
+        assert.strictEqual(durationMs, at - meta.start_time)
+        if (!options.live) assert.strictEqual(durationMs, 1500)
+      }))
+
+    it.effect("cost tracking holds what `rerun` says: nobody is billed twice for what is retried or redelivered", () =>
+      Effect.gen(function*() {
+        const report = yield* Idempotency.check(CostTracking.flow, spent, { traceId: "cost-check", meta })
+        assert.deepStrictEqual(report.faults, [])
+        assert.deepStrictEqual(report.runs[0]?.differences.map((it) => [it.table, it.added.length]), [
+          ["penguiflow_usage", 1]
+        ])
+        const totals = yield* Usage.Usage.use((usage) => usage.totals({ traceId: "cost-check" }))
+        assert.deepStrictEqual([totals.records, totals.tokens], [1, 42])
       }))
 
     // ------------------------------------------------------------------------- topic and dimensions, one transaction

@@ -1,8 +1,9 @@
 /** One message through a flow under a test's eyes, and faults put into it. */
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Exit, Fiber, Layer, Schedule, Schema, Stream } from "effect"
+import { Clock, Context, Effect, Exit, Fiber, Layer, Schedule, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { Flow, FlowError, Join, Loop, Node, Router } from "penguiflow"
+import * as FlowRewrite from "penguiflow/FlowRewrite"
 import * as FlowTest from "penguiflow/testing/FlowTest"
 
 class Busy extends Schema.TaggedError<Busy>()("Busy", { soon: Schema.Boolean }) {}
@@ -73,6 +74,21 @@ describe("FlowTest.run", () => {
         visit("double", 4)
       ])
       assert.isBelow(performance.now() - before, 2_000)
+    }))
+
+  it.effect("keeps to whole milliseconds, as timers do, though backoff is jittered", () =>
+    Effect.gen(function*() {
+      const jittered = Node.withPolicy(inc, { retry: Schedule.spaced("100 millis").pipe(Schedule.jittered) })
+      const times: Array<number> = []
+      const noted = FlowRewrite.around(
+        Flow.make("line", [jittered.to()]),
+        "inc",
+        (run) => Effect.andThen(Effect.map(Clock.currentTimeMillis, (now) => times.push(now)), run)
+      )
+      yield* FlowTest.run(FlowTest.failing(noted, "inc", { times: 5, error: new Refused(), at: "end" }), 1)
+      assert.lengthOf(times, 6)
+      assert.deepStrictEqual(times.filter((time) => !Number.isInteger(time)), [])
+      assert.isAbove(times[5] ?? 0, 400)
     }))
 
   it.effect("wakes sleepers in their order: a timeout and a deadline fire at their instant", () =>
