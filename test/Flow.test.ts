@@ -179,7 +179,7 @@ describe("the graph at run time", () => {
       const fiber = yield* start(Effect.onExit(runtime.runAll(1), () => Effect.sync(() => told.push("answer"))))
       yield* TestClock.adjust("3 seconds")
       assert.strictEqual(yield* codeOf(Fiber.join(fiber)), "Oops")
-      assert.deepStrictEqual([...told.slice(0, 2)].sort(), ["a", "b"])
+      assert.deepStrictEqual(told.slice(0, 2).toSorted(), ["a", "b"])
       assert.strictEqual(told[2], "answer")
     }))
 

@@ -115,6 +115,22 @@ describe("admission", () => {
       assert.strictEqual(yield* runtime.open, 1)
     }))
 
+  it.effect("a message that would have to wait and whose deadline is past is refused at once", () =>
+    Effect.gen(function*() {
+      const runtime = yield* FlowRuntime.make(Flow.make("f", [never("n").to()]), { maxInFlight: 1 })
+      yield* runtime.emit(0)
+      const fibers = yield* Effect.forEach([
+        Effect.asVoid(runtime.emit(1, { deadline: 0 })),
+        Effect.asVoid(runtime.run(1, { deadline: 0 })),
+        Stream.runDrain(runtime.stream(1, { deadline: 0 }))
+      ], (refused) => start(codeOf(refused)))
+      yield* TestClock.adjust(1)
+      for (const fiber of fibers) {
+        assert.isDefined(fiber.pollUnsafe(), "waits for ever")
+        assert.strictEqual(yield* Fiber.join(fiber), "DEADLINE_EXCEEDED")
+      }
+    }))
+
   it.effect("a message that waited gets only what is left of its deadline", () =>
     Effect.gen(function*() {
       const runtime = yield* FlowRuntime.make(Flow.make("f", [late("n", "1 second").to()]), { maxInFlight: 1 })
@@ -129,12 +145,14 @@ describe("admission", () => {
 
   it.effect("run inside a trace of the same runtime shares its place: it can't wait for itself", () =>
     Effect.gen(function*() {
-      let runtime!: FlowRuntime.FlowRuntime<number, number, never, never>
       const down = number(
         "down",
         (n) => n === 0 ? Effect.succeed(0) : Effect.map(Effect.orDie(runtime.run(n - 1)), (m) => m + 1)
       )
-      runtime = yield* FlowRuntime.make(Flow.make("f", [down.to()]), { maxInFlight: 1 })
+      const runtime: FlowRuntime.FlowRuntime<number, number, never, never> = yield* FlowRuntime.make(
+        Flow.make("f", [down.to()]),
+        { maxInFlight: 1 }
+      )
       assert.strictEqual(yield* runtime.run(20), 20)
       const waiting = yield* start(runtime.run(3))
       assert.strictEqual(yield* Fiber.join(waiting), 3)
@@ -143,27 +161,33 @@ describe("admission", () => {
 
   it.effect("a run inside a trace shares its place through another runtime, and from a fiber that the node forked", () =>
     Effect.gen(function*() {
-      let inner!: FlowRuntime.FlowRuntime<number, number, never, never>
-      let outer!: FlowRuntime.FlowRuntime<number, number, never, never>
       const ask = number(
         "ask",
         (n) => n === 0 ? Effect.succeed(0) : Effect.orDie(Effect.flatMap(Effect.forkChild(inner.run(n)), Fiber.join))
       )
       const back = number("back", (n) => Effect.orDie(outer.run(n - 1)))
-      inner = yield* FlowRuntime.make(Flow.make("inner", [back.to()]), { maxInFlight: 1 })
-      outer = yield* FlowRuntime.make(Flow.make("outer", [ask.to()]), { maxInFlight: 1 })
+      const inner: FlowRuntime.FlowRuntime<number, number, never, never> = yield* FlowRuntime.make(
+        Flow.make("inner", [back.to()]),
+        { maxInFlight: 1 }
+      )
+      const outer: FlowRuntime.FlowRuntime<number, number, never, never> = yield* FlowRuntime.make(
+        Flow.make("outer", [ask.to()]),
+        { maxInFlight: 1 }
+      )
       assert.strictEqual(yield* outer.run(5), 0)
     }))
 
   it.effect("a trace inside a trace is cancelled with it", () =>
     Effect.gen(function*() {
       let stopped = 0
-      let runtime!: FlowRuntime.FlowRuntime<number, number, never, never>
       const node = number("n", (n) =>
         n === 0
           ? Effect.onInterrupt(Effect.never, () => Effect.sync(() => stopped++))
           : Effect.orDie(runtime.run(n - 1)))
-      runtime = yield* FlowRuntime.make(Flow.make("f", [node.to()]), { maxInFlight: 1 })
+      const runtime: FlowRuntime.FlowRuntime<number, number, never, never> = yield* FlowRuntime.make(
+        Flow.make("f", [node.to()]),
+        { maxInFlight: 1 }
+      )
       const fiber = yield* start(runtime.run(3, { traceId: "t" }))
       assert.strictEqual(yield* runtime.open, 4)
       assert.isTrue(yield* runtime.cancel("t"))
@@ -175,10 +199,12 @@ describe("admission", () => {
   it.effect("a node that forks a trace and leaves it gives no place away for nothing", () =>
     Effect.gen(function*() {
       const { inside, state } = gauge()
-      let runtime!: FlowRuntime.FlowRuntime<number, number, never, never>
       const node = number("n", (n) =>
         n === 0 ? Effect.as(Effect.forkDetach(runtime.run(1000)), 0) : inside(Effect.as(Effect.sleep(n), n)))
-      runtime = yield* FlowRuntime.make(Flow.make("f", [node.to()]), { maxInFlight: 2 })
+      const runtime: FlowRuntime.FlowRuntime<number, number, never, never> = yield* FlowRuntime.make(
+        Flow.make("f", [node.to()]),
+        { maxInFlight: 2 }
+      )
       for (let i = 0; i < 10; i++) {
         yield* runtime.run(0)
       }
@@ -195,12 +221,14 @@ describe("admission", () => {
   it.effect("messages that a node emits into its own runtime do not widen it once they are fetched", () =>
     Effect.gen(function*() {
       const { inside, state } = gauge()
-      let runtime!: FlowRuntime.FlowRuntime<number, number, never, never>
       const node = number(
         "n",
         (n) => n < 0 ? Effect.as(Effect.orDie(runtime.emit(-n)), 0) : inside(Effect.as(Effect.sleep(n), n))
       )
-      runtime = yield* FlowRuntime.make(Flow.make("f", [node.to()]), { maxInFlight: 2 })
+      const runtime: FlowRuntime.FlowRuntime<number, number, never, never> = yield* FlowRuntime.make(
+        Flow.make("f", [node.to()]),
+        { maxInFlight: 2 }
+      )
       for (let i = 0; i < 6; i++) {
         yield* runtime.run(-1)
         yield* TestClock.adjust("1 second")
@@ -265,7 +293,7 @@ describe("admission", () => {
       const fiber = yield* start(
         Effect.forEach(ids, (traceId) => Effect.exit(runtime.run(0, { traceId })), { concurrency: "unbounded" })
       )
-      for (const id of [...ids].reverse()) assert.isTrue(yield* runtime.cancel(id))
+      for (const id of ids.toReversed()) assert.isTrue(yield* runtime.cancel(id))
       yield* Fiber.join(fiber)
       assert.strictEqual(yield* runtime.open, 0)
     }))

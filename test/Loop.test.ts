@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, type Duration, Effect, Fiber, Schedule, Schema } from "effect"
+import { Clock, Effect, Fiber, Schedule, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import { Flow, FlowRuntime, Loop, Node } from "penguiflow"
 import { codeOf, start } from "./utils/effects.ts"
@@ -25,7 +25,7 @@ const deafClock = () => {
     currentTimeNanos: Effect.sync(() => BigInt(state.now) * 1_000_000n),
     monotonicTimeNanosUnsafe: () => BigInt(state.now) * 1_000_000n,
     monotonicTimeNanos: Effect.sync(() => BigInt(state.now) * 1_000_000n),
-    sleep: (_: Duration.Duration) => Effect.never
+    sleep: () => Effect.never
   } as never
   return { clock, state }
 }
