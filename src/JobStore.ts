@@ -186,8 +186,14 @@ export interface JobStore {
   /** Forgets jobs, never running ones. How many. */
   readonly purge: (filter: Filter) => Effect.Effect<number, JobError>
   readonly counts: Effect.Effect<{ readonly [State in JobState]: number }, JobError>
-  /** Calls back while the scope is open, whoever made the change where the backend can tell. Polling covers the rest. */
-  readonly watch: (listener: (change: Change) => void) => Effect.Effect<void, never, Scope.Scope>
+  /**
+   * Calls back while the scope is open: for `"ready"` and `"cancel"` whoever made the change, where the backend can tell;
+   * for `"ended"` at least where it was this store. Polling covers the rest.
+   */
+  readonly watch: (
+    changes: ReadonlyArray<Change>,
+    listener: (change: Change) => void
+  ) => Effect.Effect<void, never, Scope.Scope>
 }
 
 /** Whether a job that was last cut off by its worker's death runs alone the next time. See `docs/jobs.md`, "Blame". */

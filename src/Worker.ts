@@ -139,7 +139,7 @@ export const make: <const F extends AnyFlow | ReadonlyArray<AnyFlow>>(
       PubSub.publishUnsafe(events, event)
     })
     for (const loop of [core.takes, core.renews, core.settles]) yield* Effect.forkScoped(loop)
-    yield* queue.store.watch(core.changed)
+    yield* queue.store.watch(["ready", "cancel"], core.changed)
     const grace = (input: Duration.Input | undefined) =>
       input === undefined ? settings.grace : Duration.toMillis(Duration.fromInputUnsafe(input))
     yield* Effect.addFinalizer(() => core.shutdown(settings.grace))

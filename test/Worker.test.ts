@@ -170,7 +170,6 @@ describe("Worker", () => {
         hang.clear()
         yield* pass(20_000, 50)
         // Taken again, by the same worker: nobody else was there.
-        console.log(events.map((e) => JSON.stringify(e)).join("\n"), yield* stateOf("a"))
         assert.strictEqual((yield* stateOf("a"))?.state, "running")
         assert.strictEqual((yield* stateOf("a"))?.crashes, 1)
       })).pipe(Effect.provide(layer))

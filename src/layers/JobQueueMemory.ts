@@ -390,10 +390,16 @@ export const makeStore = (): JobStore.JobStore => {
       return counts
     }),
 
-    watch: (listener) =>
+    watch: (changes, listener) =>
       Effect.asVoid(Effect.acquireRelease(
-        Effect.sync(() => listeners.add(listener)),
-        () => Effect.sync(() => listeners.delete(listener))
+        Effect.sync(() => {
+          const heard = (change: JobStore.Change) => {
+            if (changes.includes(change)) listener(change)
+          }
+          listeners.add(heard)
+          return heard
+        }),
+        (heard) => Effect.sync(() => listeners.delete(heard))
       ))
   }
 }

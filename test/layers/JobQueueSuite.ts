@@ -235,6 +235,22 @@ export const jobQueueSuite = <E>(
           assert.strictEqual((yield* queue.counts).queued, 1)
         }))
 
+      test("keeps what JSON can say as it is: NUL, halves of surrogates, -0, quotes, empty keys", () =>
+        Effect.gen(function*() {
+          const queue = yield* JobQueue.JobQueue
+          const input = {
+            "": "a\0b\ud800'\"\\🐧",
+            "a.b": [-0, 1e308, null, false, {}],
+            "constructor": { prototype: 1 }
+          }
+          yield* queue.enqueue(echo, input, { id: "a", meta: { note: "\0\ud800" } })
+          const job = yield* queue.get("a")
+          assert.deepStrictEqual(job?.payload, input)
+          assert.deepStrictEqual(job?.meta, { note: "\0\ud800" })
+          const result = yield* Effect.provide(queue.await(echo, "a"), work(echo))
+          assert.deepStrictEqual(result, input)
+        }))
+
       test("refuses what is too large or too deep before it is looked at to its end", () =>
         Effect.gen(function*() {
           const queue = yield* JobQueue.JobQueue
@@ -536,7 +552,7 @@ export const jobQueueSuite = <E>(
         Effect.scoped(Effect.gen(function*() {
           const store = yield* storeOf
           const heard = new Set<string>()
-          yield* store.watch((change) => heard.add(change))
+          yield* store.watch(["ready", "cancel", "ended"], (change) => heard.add(change))
           yield* store.enqueue([newJob("a")], { maxLength: 10 })
           yield* eventually("ready", Effect.sync(() => heard.has("ready")))
           const [claim] = yield* store.claim(ask())

@@ -266,8 +266,8 @@ const watchEnds: (
         pause = (yield* bell.waitFor(pause)) ? firstLook : Math.min(longestLook, pause * 1.5)
       }
     })
-    yield* store.watch((change) => {
-      if (change === "ended" && waiting.size > 0) bell.ring()
+    yield* store.watch(["ended"], () => {
+      if (waiting.size > 0) bell.ring()
     })
     yield* Effect.forkScoped(poll)
     return (id) =>

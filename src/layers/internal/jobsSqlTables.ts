@@ -1,0 +1,126 @@
+/** The tables of a job queue: made once, by whoever comes first, and refused where a newer program has changed them. */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import type * as SqlClient from "effect/sql/SqlClient"
+import type * as SqlError from "effect/sql/SqlError"
+import { type JobError, unavailable } from "../../JobError.ts"
+
+/** What this program makes and understands. */
+const version = 1
+
+type Failed = SqlError.SqlError | JobError
+
+/** Makes the tables where they are missing. Cheap once they were there; asks again after a failure. */
+export const makeTables = (client: SqlClient.SqlClient, table: string): Effect.Effect<void, Failed> => {
+  const sql = client.withoutTransforms()
+  const versions = `${table}_version`
+  let there = false
+
+  const known: Effect.Effect<number | undefined, SqlError.SqlError> = Effect.gen(function*() {
+    const found = yield* sql.onDialectOrElse({
+      pg: () => sql<{ n: number }>`SELECT count(*) AS n FROM pg_class WHERE oid = to_regclass(${`"${versions}"`})`,
+      orElse: () => sql<{ n: number }>`SELECT count(*) AS n FROM sqlite_master WHERE name = ${versions}`
+    })
+    if (Number(found[0]?.n) === 0) return undefined
+    const rows = yield* sql<{ version: number }>`SELECT max(version) AS version FROM ${sql(versions)}`
+    const newest = rows[0]?.version ?? undefined
+    return newest === undefined ? undefined : Number(newest)
+  })
+
+  const make = Effect.gen(function*() {
+    for (const statement of statements(sql, table)) yield* sql.unsafe(statement)
+    yield* sql`CREATE TABLE IF NOT EXISTS ${sql(versions)} (version INTEGER PRIMARY KEY)`
+    yield* sql`INSERT INTO ${sql(versions)} (version) VALUES (${version}) ON CONFLICT DO NOTHING`
+  })
+
+  /** One after the other: "IF NOT EXISTS" alone fails where two begin at once. */
+  const makeAlone = client.withTransaction(Effect.gen(function*() {
+    yield* sql.onDialectOrElse({
+      pg: () => Effect.asVoid(sql`SELECT pg_advisory_xact_lock(7071, hashtext(${table}))`),
+      orElse: () => Effect.void
+    })
+    if ((yield* known) === undefined) yield* make
+  }))
+
+  const check = (found: number | undefined): Effect.Effect<void, JobError> =>
+    found !== undefined && found > version
+      ? Effect.fail(
+        unavailable(
+          "start",
+          undefined,
+          "no",
+          `The table "${table}" is of version ${found}, and this program knows versions up to ${version}: update it`
+        )
+      )
+      : Effect.void
+
+  return Effect.suspend(() => {
+    if (there) return Effect.void
+    return Effect.gen(function*() {
+      const inside = Option.isSome(Context.getOption(yield* Effect.context<never>(), client.transactionService))
+      const outside = sql.onDialectOrElse({ pg: () => true, orElse: () => false })
+      const found = yield* known
+      yield* check(found)
+      if (found === undefined) {
+        // PostgreSQL: on a connection of its own, or a rollback of the caller's transaction would take the tables with it.
+        if (inside && outside) {
+          const fiber = yield* Effect.forkDetach(makeAlone.pipe(
+            Effect.updateContext((context: Context.Context<never>) => Context.omit(client.transactionService)(context))
+          ))
+          yield* Fiber.join(fiber)
+        } else yield* makeAlone
+      }
+      // SQLite has one connection: made inside of the caller's transaction, they may yet be rolled back.
+      there = !inside || found !== undefined || outside
+    })
+  })
+}
+
+const statements = (sql: SqlClient.SqlClient, table: string): ReadonlyArray<string> => {
+  const [key, text, hot] = sql.onDialectOrElse({
+    pg: () =>
+      [
+        "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+        "TEXT COLLATE \"C\"",
+        " WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02)"
+      ] as const,
+    orElse: () => ["INTEGER PRIMARY KEY AUTOINCREMENT", "TEXT", ""] as const
+  })
+  return [
+    `CREATE TABLE IF NOT EXISTS "${table}" (
+      seq ${key},
+      id ${text} NOT NULL UNIQUE,
+      flow ${text} NOT NULL,
+      payload TEXT NOT NULL,
+      tenant ${text} NOT NULL,
+      topic TEXT,
+      priority INTEGER NOT NULL,
+      meta TEXT NOT NULL,
+      max_attempts INTEGER NOT NULL,
+      timeout_ms BIGINT,
+      state TEXT NOT NULL,
+      failures INTEGER NOT NULL DEFAULT 0,
+      crashes INTEGER NOT NULL DEFAULT 0,
+      token BIGINT NOT NULL DEFAULT 0,
+      alone INTEGER NOT NULL DEFAULT 0,
+      started INTEGER NOT NULL DEFAULT 0,
+      cancelling INTEGER NOT NULL DEFAULT 0,
+      enqueued_at BIGINT NOT NULL,
+      run_at BIGINT NOT NULL,
+      lease_until BIGINT,
+      started_at BIGINT,
+      finished_at BIGINT,
+      worker_id TEXT,
+      results TEXT,
+      failure TEXT,
+      cancel_reason TEXT
+    )${hot}`,
+    `CREATE INDEX IF NOT EXISTS "${table}_ready" ON "${table}" (flow, tenant, priority DESC, seq) WHERE state = 'ready'`,
+    `CREATE INDEX IF NOT EXISTS "${table}_delayed" ON "${table}" (run_at) WHERE state = 'delayed'`,
+    `CREATE INDEX IF NOT EXISTS "${table}_leases" ON "${table}" (lease_until) WHERE state = 'running'`,
+    `CREATE INDEX IF NOT EXISTS "${table}_tenants" ON "${table}" (tenant) WHERE state = 'running'`,
+    `CREATE INDEX IF NOT EXISTS "${table}_ended" ON "${table}" (finished_at) WHERE finished_at IS NOT NULL`
+  ]
+}

@@ -1,0 +1,229 @@
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { Cause, Context, Effect, Exit, Layer, Redacted, Schedule, Schema, Scope } from "effect"
+import { SqlClient, type SqlError } from "effect/sql"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { Flow, Node } from "penguiflow"
+import * as JobQueue from "penguiflow/JobQueue"
+import * as JobQueueSql from "penguiflow/layers/JobQueueSql"
+import * as Postgres from "penguiflow/layers/Postgres"
+import * as Sqlite from "penguiflow/layers/Sqlite"
+import * as Worker from "penguiflow/Worker"
+import * as PostgresServer from "../utils/servers/postgres.ts"
+import { jobQueueSuite } from "./JobQueueSuite.ts"
+
+const lengths = Flow.make("lengths", [
+  Node.make("measure", { input: Schema.String, output: Schema.Number, run: (s) => Effect.succeed(s.length) }).to()
+])
+
+type Database = Layer.Layer<SqlClient.SqlClient, SqlError.SqlError>
+
+/** What both databases promise beyond the suite. */
+const sqlSuite = (backend: string, database: () => Database) => {
+  let tables = 0
+  const names = () => `${backend.replaceAll(/\W/g, "")}_${tables++}`
+
+  jobQueueSuite(backend, (limits) => JobQueueSql.layer({ ...limits, table: names() }).pipe(Layer.provide(database())))
+
+  describe(`JobQueueSql ${backend}`, () => {
+    const test = <A, E>(
+      name: string,
+      effect: (table: string) => Effect.Effect<A, E, JobQueue.JobQueue | SqlClient.SqlClient>
+    ) =>
+      it.live(name, () => {
+        const table = names()
+        return Effect.provide(effect(table), JobQueueSql.layer({ table }).pipe(Layer.provideMerge(database())))
+      })
+
+    test("a job is stored with the caller's rows, or rolled back with them, and workers hear of it at the commit", () =>
+      Effect.gen(function*() {
+        const queue = yield* JobQueue.JobQueue
+        const sql = yield* SqlClient.SqlClient
+        const heard: Array<string> = []
+        yield* Effect.scoped(Effect.gen(function*() {
+          yield* queue.store.watch(["ready"], (change) => heard.push(change))
+          yield* Effect.sleep(50)
+          heard.length = 0
+          yield* Effect.exit(
+            sql.withTransaction(Effect.andThen(queue.enqueue(lengths, "a", { id: "a" }), Effect.fail("no")))
+          )
+          yield* Effect.sleep(30)
+          assert.deepStrictEqual(heard, [])
+          yield* sql.withTransaction(Effect.gen(function*() {
+            yield* queue.enqueueMany(lengths, [{ input: "b", id: "b" }, { input: "c", id: "c" }])
+            const conflict = yield* Effect.flip(
+              queue.enqueueMany(lengths, [{ input: "d", id: "d" }, { input: "x", id: "b" }])
+            )
+            assert.strictEqual(conflict.code, "ID_CONFLICT")
+            assert.strictEqual((yield* Effect.flip(queue.enqueue(lengths, "x", { id: "c" }))).code, "ID_CONFLICT")
+            // The caller's transaction is none the worse for a refusal.
+            yield* queue.enqueue(lengths, "e", { id: "e" })
+            assert.deepStrictEqual(heard, [])
+          }))
+          assert.isAbove(heard.length, 0)
+        }))
+        assert.deepStrictEqual((yield* queue.list()).map((job) => job.id), ["b", "c", "e"])
+      }))
+
+    it.live("ten who begin at once with an empty database make its tables once", () => {
+      const table = names()
+      const begin = (i: number) =>
+        JobQueue.JobQueue.use((queue) => queue.enqueue(lengths, "x", { id: `${i}` })).pipe(
+          Effect.provide(JobQueueSql.layer({ table }), { local: true })
+        )
+      return Effect.provide(
+        Effect.gen(function*() {
+          yield* Effect.forEach(Array.from({ length: 10 }, (_, i) => i), begin, { concurrency: 10 })
+          const sql = yield* SqlClient.SqlClient
+          assert.strictEqual(Number((yield* sql<{ n: number }>`SELECT count(*) AS n FROM ${sql(table)}`)[0]?.n), 10)
+        }),
+        database()
+      )
+    })
+
+    it.live("a first use inside of a transaction that is rolled back leaves a queue that works", () => {
+      const table = names()
+      return Effect.gen(function*() {
+        const queue = yield* JobQueue.JobQueue
+        const sql = yield* SqlClient.SqlClient
+        yield* Effect.exit(sql.withTransaction(Effect.andThen(queue.enqueue(lengths, "a"), Effect.fail("no"))))
+        assert.strictEqual((yield* queue.counts).queued, 0)
+        yield* queue.enqueue(lengths, "b")
+        assert.strictEqual((yield* queue.counts).queued, 1)
+      }).pipe(Effect.provide(JobQueueSql.layer({ table }).pipe(Layer.provideMerge(database()))))
+    })
+
+    test("tables that a newer program made are refused, with what to do about it", (table) =>
+      Effect.gen(function*() {
+        const queue = yield* JobQueue.JobQueue
+        const sql = yield* SqlClient.SqlClient
+        yield* queue.counts
+        yield* sql`INSERT INTO ${sql(`${table}_version`)} (version) VALUES (99)`
+        const error = yield* JobQueue.JobQueue.use((queue) => Effect.flip(queue.enqueue(lengths, "x"))).pipe(
+          Effect.provide(JobQueueSql.layer({ table }), { local: true })
+        )
+        assert.strictEqual(error.code, "QUEUE_UNAVAILABLE")
+        assert.match(error.message, /version 99.*up to 1.*update/)
+      }))
+
+    it.live("a table's name is a name", () =>
+      Effect.gen(function*() {
+        const exit = yield* Effect.exit(Effect.scoped(
+          Layer.build(JobQueueSql.layer({ table: "jobs; DROP TABLE x" }).pipe(Layer.provide(database())))
+        ))
+        assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
+      }))
+
+    test("claims stay quick beside many jobs that are done, delayed, or another tenant's", (table) =>
+      Effect.gen(function*() {
+        const queue = yield* JobQueue.JobQueue
+        const sql = yield* SqlClient.SqlClient
+        const some = (prefix: string, n: number, more: JobQueue.EnqueueOptions) =>
+          queue.enqueueMany(
+            lengths,
+            Array.from({ length: n }, (_, i) => ({ input: "x", id: `${prefix}${i}`, ...more }))
+          )
+        yield* some("done", 5000, { headers: { tenant: "old" } })
+        yield* sql`UPDATE ${sql(table)} SET state = 'done', finished_at = 1`
+        yield* some("later", 5000, { delay: "1 hour", priority: 9 })
+        yield* some("big", 5000, { headers: { tenant: "big" }, priority: 9 })
+        for (let i = 0; i < 100; i++) yield* some(`t${i}-`, 1, { headers: { tenant: `t${i}` } })
+        const from = performance.now()
+        const seen = new Set<string>()
+        let after = ""
+        for (let i = 0; i < 20; i++) {
+          const claims = yield* queue.store.claim({
+            workerId: "w",
+            flows: ["lengths"],
+            limit: 10,
+            leaseMs: 60_000,
+            after,
+            without: [],
+            tenantLimit: undefined
+          })
+          for (const { tenant } of claims) {
+            seen.add(tenant)
+            if (tenant > after) after = tenant
+          }
+          if (claims.length < 10) after = ""
+        }
+        assert.isBelow((performance.now() - from) / 20, 60)
+        assert.strictEqual(seen.size, 101)
+      }))
+  })
+}
+
+let files = 0
+const directory = mkdtempSync(join(tmpdir(), "penguiflow-jobs-"))
+afterAll(() => rmSync(directory, { recursive: true, force: true }))
+
+sqlSuite("in SQLite", () => Sqlite.layer({ filename: join(directory, `${files++}.sqlite`) }))
+
+describe.skipIf(!PostgresServer.available)("with a PostgreSQL server", () => {
+  const scope = Scope.makeUnsafe()
+  let url = Redacted.make("")
+  beforeAll(async () => {
+    url = (await Effect.runPromise(Scope.provide(PostgresServer.start(), scope))).url
+  })
+  afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
+  const postgres = (): Database => Layer.unwrap(Effect.sync(() => Postgres.layer({ url })))
+
+  sqlSuite("in PostgreSQL", postgres)
+
+  describe("JobQueueSql in PostgreSQL", () => {
+    it.live("wakes a worker of another process at once, and again after its listening connection was killed", () =>
+      Effect.gen(function*() {
+        const table = "woken"
+        const worker = Worker.layer(lengths, { pollInterval: "20 seconds" }).pipe(
+          Layer.provide(JobQueueSql.layer({ table })),
+          Layer.provide(Layer.fresh(postgres()))
+        )
+        const elsewhere = JobQueueSql.layer({ table }).pipe(Layer.provideMerge(Layer.fresh(postgres())))
+        yield* Effect.scoped(Effect.gen(function*() {
+          yield* Layer.build(worker)
+          const producer = yield* Layer.build(elsewhere)
+          const queue = Context.get(producer, JobQueue.JobQueue)
+          const sql = Context.get(producer, SqlClient.SqlClient)
+          const doneWithin = Effect.fnUntraced(function*(ms: number) {
+            const id = yield* queue.enqueue(lengths, "x")
+            const from = performance.now()
+            while ((yield* queue.get(id))?.state !== "done") {
+              if (performance.now() - from > ms) return false
+              yield* Effect.sleep(10)
+            }
+            return true
+          })
+          const listeners = sql<{ pid: number }>`
+            SELECT pid FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND query LIKE '%woken%'`
+          yield* Effect.repeat(listeners, { until: (rows) => rows.length === 1, schedule: Schedule.spaced(20) })
+          // What was waiting when it began is done by now; from here on only a notification wakes it.
+          yield* Effect.sleep(300)
+          assert.isTrue(yield* doneWithin(500))
+          assert.isTrue(yield* doneWithin(500))
+          const [before] = yield* listeners
+          yield* sql`SELECT pg_terminate_backend(${before!.pid})`
+          const from = performance.now()
+          yield* Effect.repeat(listeners, {
+            until: (rows) => rows.length === 1 && rows[0]?.pid !== before!.pid,
+            schedule: Schedule.spaced(20)
+          })
+          assert.isBelow(performance.now() - from, 5000)
+          yield* Effect.sleep(100)
+          assert.isTrue(yield* doneWithin(500))
+        }))
+      }))
+
+    it.live("a queue that is built while no server answers fails in words, and works when one does", () =>
+      Effect.gen(function*() {
+        const database = yield* Effect.scoped(Layer.build(postgres()))
+        const queue = Context.get(
+          yield* Effect.scoped(Layer.build(JobQueueSql.layer().pipe(Layer.provide(Layer.succeedContext(database))))),
+          JobQueue.JobQueue
+        )
+        const error = yield* Effect.flip(queue.enqueue(lengths, "x"))
+        assert.strictEqual(error.code, "QUEUE_UNAVAILABLE")
+        assert.isTrue(error.reason._tag === "QueueUnavailable" && error.reason.operation === "enqueue")
+      }))
+  })
+})
