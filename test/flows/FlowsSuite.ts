@@ -4,6 +4,7 @@ import { Effect, Exit, Layer, Schema } from "effect"
 import { SqlClient } from "effect/sql"
 import { TestClock } from "effect/testing"
 import { Flow, FlowRuntime, Node } from "penguiflow"
+import * as FlowRewrite from "penguiflow/FlowRewrite"
 import * as CostTracking from "penguiflow/flows/CostTracking"
 import * as Embedding from "penguiflow/flows/Embedding"
 import * as Enrichment from "penguiflow/flows/Enrichment"
@@ -253,7 +254,13 @@ export const flowsSuite = <E>(
           // Asked inside the transaction, where its rows are seen; outside of it they never are.
           accept: (topicId) => Effect.map(topics.countDimensions(topicId), (count) => (seen.push(count), false))
         })
-        const result = yield* FlowTest.run(TopicCreation.flow, request, { traceId: "create-2" }).pipe(
+        const outside: Array<string> = []
+        const looking = FlowRewrite.around(
+          TopicCreation.flow,
+          "enhance",
+          (run) => Effect.andThen(Effect.map(held("create-2"), (rows) => outside.push(rows.join())), run)
+        )
+        const result = yield* FlowTest.run(looking, request, { traceId: "create-2" }).pipe(
           Effect.provideService(Topics.Topics, watched),
           Effect.provideService(TopicCreation.DimensionRules, rules),
           Effect.provideService(TopicCreation.ExternalCleanup, (id) => Effect.sync(() => void cleaned.push(id)))
@@ -262,7 +269,9 @@ export const flowsSuite = <E>(
         assert.strictEqual(error._tag, "DimensionsRejected")
         assert.strictEqual(FlowTest.attempts(result, "create"), 1)
         assert.strictEqual(FlowTest.attempts(result, "enhance"), 4)
-        assert.deepStrictEqual(seen, [2, 2, 2, 2], "no attempt saw what an earlier one wrote")
+        assert.deepStrictEqual(seen, [2, 2, 2, 2])
+        const alone = "default:birds:null"
+        assert.deepStrictEqual(outside, [alone, alone, alone, alone], "no attempt left anything to the next one")
         assert.deepStrictEqual(yield* held("create-2"), [])
         yield* noOrphans
         assert.deepStrictEqual(result.compensated, ["create"])

@@ -324,6 +324,18 @@ describe("faults", () => {
       assert.strictEqual(keys[0], keys[1])
     }))
 
+  it.effect("leave the order of branches and results as it was", () =>
+    Effect.gen(function*() {
+      const ends = ["c", "a", "b"].map((name) => Node.make(name, { ...n, run: (x) => Effect.succeed(x) }))
+      const flow = Flow.make("fan", [ends[2]!.to(), inc.to(...ends.slice(0, 2))])
+      const plain = yield* FlowTest.run(flow, 1)
+      const faulty = yield* FlowTest.run(FlowTest.slow(flow, "inc", { by: "1 second" }), 1)
+      assert.deepStrictEqual(plain.path.map((it) => it.node), ["b", "inc", "c", "a"])
+      assert.deepStrictEqual(faulty.path, plain.path)
+      assert.deepStrictEqual(plain.outcome.exit, Exit.succeed([1, 2, 2]))
+      assert.deepStrictEqual(faulty.outcome.exit, plain.outcome.exit)
+    }))
+
   it("a name that no node has, or that several have, is refused with those there are", () => {
     const inner = Node.fromFlow(Flow.make("inner", [inc.to()]))
     const flow = Flow.make("outer", [double.to(Node.named(inner, "first"), Node.named(inner, "second"))])
