@@ -7,6 +7,8 @@ export * as FlowError from "./FlowError.ts"
 export * as FlowEvent from "./FlowEvent.ts"
 /** Who watches. */
 export * as FlowObserver from "./FlowObserver.ts"
+/** The same graph with something else in the place of one node's run, or around it. */
+export * as FlowRewrite from "./FlowRewrite.ts"
 /** A flow, running. */
 export * as FlowRuntime from "./FlowRuntime.ts"
 /** Several branches of one trace become one value. */

@@ -18,6 +18,7 @@ type Kind =
   | "vendor layer"
   | "flow"
   | "testing"
+  | "check"
   | "bin"
   | "effect"
   | "effect unstable"
@@ -63,8 +64,24 @@ const table: Readonly<Record<Exclude<Kind, "effect" | "effect unstable" | "node"
     may: ["effect", "effect unstable", "testing", "layer", ...publicModules],
     never: ["internal", "vendor layer", "bin"]
   },
+  "check": {
+    may: ["effect", "effect unstable", "node", "driver", "check", ...publicModules],
+    never: ["internal", "layer", "vendor layer", "flow", "testing", "bin"]
+  },
   "bin": {
-    may: ["effect", "effect unstable", "node", "driver", "layer", "vendor layer", "flow", "testing", ...publicModules],
+    may: [
+      "effect",
+      "effect unstable",
+      "node",
+      "driver",
+      "layer",
+      "vendor layer",
+      "flow",
+      "testing",
+      "check",
+      "bin",
+      ...publicModules
+    ],
     never: ["internal"]
   }
 }
@@ -94,7 +111,13 @@ const kindOfFile = (file: string): Kind => {
     return name === "index" ? "index" : name in surfaces ? "surface" : "word"
   }
   if (folder === "layers") return /(Postgres|Sqlite|Redis|Pg)/.test(rest) ? "vendor layer" : "layer"
-  const kinds: Record<string, Kind> = { internal: "internal", flows: "flow", testing: "testing", bin: "bin" }
+  const kinds: Record<string, Kind> = {
+    internal: "internal",
+    flows: "flow",
+    testing: "testing",
+    check: "check",
+    bin: "bin"
+  }
   const kind = kinds[folder!]
   assert.isDefined(kind, `src/${file} lies in a folder that the table does not know`)
   return kind!
