@@ -177,6 +177,36 @@ describe("events", () => {
       assert.strictEqual(count.size, 8)
     }))
 
+  it.effect("each visit that began has exactly one end, where a subflow fails, times out or is cancelled too", () =>
+    Effect.gen(function*() {
+      const inner = (deep: ReturnType<typeof number<"deep", Bad>>) => Flow.make("inner", [add("s", 0).to(deep)])
+      const outer = (deep: ReturnType<typeof number<"deep", Bad>>, timeout?: number) =>
+        Flow.make("outer", [Node.withPolicy(Node.fromFlow(inner(deep)), { timeout }).to()])
+      const open = (flow: ReturnType<typeof outer>) =>
+        Effect.gen(function*() {
+          const runtime = yield* FlowRuntime.make(flow)
+          const events = yield* record(runtime)
+          const fiber = yield* start(Effect.exit(runtime.run(1, { traceId: "t" })))
+          yield* TestClock.adjust("1 second")
+          yield* runtime.cancel("t")
+          yield* Fiber.join(fiber)
+          const visits = new Map<string, number>()
+          for (const line of ofNodes(yield* events.sentences)) {
+            const [tag, node] = line.split(" ")
+            const step = tag === "NodeStarted"
+              ? 1
+              : tag === "NodeErrored" || tag === "NodeTimedOut" || tag === "NodeStuck"
+              ? 0
+              : -1
+            visits.set(node!, (visits.get(node!) ?? 0) + step)
+          }
+          return [...visits].filter(([, count]) => count !== 0)
+        })
+      assert.deepStrictEqual(yield* open(outer(never("deep"))), [], "cancelled")
+      assert.deepStrictEqual(yield* open(outer(never("deep"), 10)), [], "timed out")
+      assert.deepStrictEqual(yield* open(outer(failing("deep"))), [], "failed")
+    }))
+
   it.effect("who begins to watch in the middle of a trace sees no nonsense about when it began", () =>
     Effect.gen(function*() {
       yield* TestClock.adjust("1000 days")

@@ -221,6 +221,24 @@ describe("FlowRuntime.run", () => {
       assert.deepStrictEqual(seen, {})
     }))
 
+  it.effect("nobody waits for ever: a sibling that resists when another branch has failed is left behind", () =>
+    Effect.gen(function*() {
+      const stuck = number("stuck", () => Effect.uninterruptible(Effect.never))
+      const bad = number("bad", (n) => Effect.andThen(Effect.sleep("1 second"), Effect.fail(new Bad({ n }))))
+      const runtime = yield* FlowRuntime.make(Flow.make("f", [add("s", 0).to(stuck, bad)]))
+      const events = yield* record(runtime)
+      const fiber = yield* start(runtime.runAll(1, { traceId: "t" }))
+      yield* TestClock.adjust("10 minutes")
+      const ended = fiber.pollUnsafe()
+      // Else the end of the test would wait as well.
+      const cancel = yield* start(runtime.cancel("t"))
+      yield* TestClock.adjust("10 minutes")
+      yield* Fiber.join(cancel)
+      assert.isDefined(ended, "the caller waits for ever")
+      assert.strictEqual(yield* codeOf(Fiber.join(fiber)), "Bad")
+      assert.include(yield* events.sentences, "NodeStuck stuck 1")
+    }))
+
   it.effect("a failing trace harms neither the runtime nor other traces", () =>
     Effect.gen(function*() {
       const runtime = yield* FlowRuntime.make(flow, { maxInFlight: 2 })

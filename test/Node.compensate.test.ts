@@ -262,6 +262,30 @@ describe("compensation", () => {
       assert.deepStrictEqual(told, ["charged", "refunded"])
     }))
 
+  it.effect("an attempt that finishes after its timeout is undone: whatever was charged stays charged once, or not at all", () =>
+    Effect.gen(function*() {
+      for (const fails of [false, true]) {
+        let charged = 0
+        const charge = Node.make("charge", {
+          input: Schema.Number,
+          output: Schema.Number,
+          policy: { timeout: "50 millis", retry: Schedule.recurs(1) },
+          run: (n, { attempt }) =>
+            Effect.uninterruptible(
+              Effect.andThen(
+                Effect.sleep(fails || attempt === 1 ? "100 millis" : "10 millis"),
+                Effect.sync(() => (charged++, n))
+              )
+            ),
+          compensate: () => Effect.sync(() => void charged--)
+        })
+        const fiber = yield* start(Effect.exit(Flow.run(Flow.make("f", [charge.to()]), 1)))
+        yield* TestClock.adjust("1 second")
+        assert.strictEqual(Exit.isFailure(yield* Fiber.join(fiber)), fails)
+        assert.strictEqual(charged, fails ? 0 : 1)
+      }
+    }))
+
   it.effect("one that hangs holds a cancelled trace no longer than interruptGrace", () =>
     Effect.gen(function*() {
       const hanging = Node.make("hanging", {

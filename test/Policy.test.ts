@@ -299,6 +299,19 @@ describe("Policy", () => {
         assert.strictEqual(sentences.filter((line) => line === "NodeStuck only 1").length, 1)
       }))
 
+    it.effect("where a node inside a subflow resists, NodeStuck names that node and not the subflow around it", () =>
+      Effect.gen(function*() {
+        const inner = Flow.make("inner", [number("deep", () => Effect.uninterruptible(Effect.never)).to()])
+        const node = Node.withPolicy(Node.fromFlow(inner), { timeout: "1 second" })
+        const runtime = yield* FlowRuntime.make(Flow.make("outer", [node.to()]))
+        const events = yield* record(runtime)
+        const fiber = yield* start(runtime.run(1))
+        yield* TestClock.adjust("6 seconds")
+        assert.strictEqual(yield* codeOf(Fiber.join(fiber)), "NODE_TIMEOUT")
+        const lines = yield* events.sentences
+        assert.deepStrictEqual(lines.filter((line) => line.startsWith("NodeStuck")), ["NodeStuck inner/deep 1"])
+      }))
+
     it.effect("of a subflow stops the subflow, whose finalizers run", () =>
       Effect.gen(function*() {
         let stopped = 0
