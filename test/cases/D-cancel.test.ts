@@ -1,6 +1,6 @@
 /** Cancelling. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Schedule, Schema, type Scope, Stream } from "effect"
+import { Effect, Exit, Fiber, Metric, Schedule, Schema, type Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { Flow, FlowRuntime, Join, Loop, Node, Router } from "penguiflow"
 import { endOf, flowOf, node, Oops, randomOf, settle, timed, watching } from "./kit.ts"
@@ -587,6 +587,50 @@ describe("cancel and completion in a race", () => {
       assert.isAbove(accepted, 5000)
       assert.isAbove(interrupted, 50)
     }))
+
+  it.effect("58: however traces end, no fiber is left of them", () => {
+    let live = 0
+    let begun = 0
+    const counting = {
+      recordFiberStart: () => {
+        live++
+        begun++
+      },
+      recordFiberEnd: () => void live--
+    }
+    const random = randomOf(7)
+    const ledger = { done: 0, undone: 0, open: 0 }
+    return Effect.gen(function*() {
+      yield* settle()
+      const before = live
+      for (const flow of shapes(random, ledger)) {
+        yield* Effect.scoped(Effect.gen(function*() {
+          const runtime = yield* FlowRuntime.make(flow, { maxInFlight: 8 })
+          const running = live
+          for (let round = 0; round < 40; round++) {
+            const fibers = yield* Effect.forEach(
+              Array.from({ length: 12 }, (_, i) => `${i}`),
+              (traceId) => Effect.forkChild(runtime.run(1, { traceId, deadline: 1 + random(3) }), start)
+            )
+            yield* turns(random(9))
+            for (const fiber of fibers) {
+              const way = random(3)
+              if (way === 0) yield* Fiber.interrupt(fiber)
+              if (way === 1) yield* runtime.cancel("1")
+              yield* TestClock.adjust(way)
+            }
+            yield* TestClock.adjust(10)
+            for (const fiber of fibers) yield* Fiber.await(fiber)
+          }
+          yield* settle()
+          assert.strictEqual(live, running)
+        }))
+        yield* settle()
+        assert.strictEqual(live, before)
+      }
+      assert.isAbove(begun, 4 * 40 * 12)
+    }).pipe(Effect.provideService(Metric.FiberRuntimeMetrics, counting))
+  })
 
   it.effect("fetch that times out loses nothing", () =>
     Effect.gen(function*() {
