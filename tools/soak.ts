@@ -83,7 +83,7 @@ const scenarios: { readonly [name: string]: Scenario } = {
   },
   /** A runtime with an observer, made, used and closed. */
   runtimes: {
-    block: 2500,
+    block: 1700,
     limit: 200,
     make: Effect.succeed({
       one: (i) =>
