@@ -257,7 +257,7 @@ describe("a flow that can't be", () => {
         Flow.run(flowOf([gives.to(join.in.x as never), join.to()]), 1)
       )
       assert.strictEqual(joined.node, "join")
-      const routed = Router.tagged("route", Schema.Struct({ _tag: Schema.Literal("A") }))
+      const routed = Router.tagged("route", Schema.TaggedStruct("A", {}))
       const lost = yield* Effect.flip(Flow.run(flowOf<never, { _tag: string }>([routed.to({ A: takes } as never)]), {
         _tag: "A"
       }))
