@@ -201,6 +201,26 @@ describe("compensation", () => {
       assert.deepStrictEqual(told, ["did a", "undid a 1", "did a", "did b"])
     }))
 
+  it.effect("what a retry has undone is not undone again when the trace fails later, and what stood beside it is", () =>
+    Effect.gen(function*() {
+      const { step, told } = ledger()
+      let calls = 0
+      const b = step("b", (n) => ++calls === 1 ? Effect.fail(new Bad({ n })) : Effect.succeed(n))
+      const inner = Node.withPolicy(Node.fromFlow(Flow.make("inner", [step("a").to(b)])), { retry: Schedule.recurs(1) })
+      const flow = Flow.make("f", [step("before").to(inner), inner.to(failing("bad"))])
+      assert.strictEqual(yield* codeOf(Flow.run(flow, 1)), "Bad")
+      assert.deepStrictEqual(told, [
+        "did before",
+        "did a",
+        "undid a 1",
+        "did a",
+        "did b",
+        "undid b 1",
+        "undid a 1",
+        "undid before 1"
+      ])
+    }))
+
   it.effect("a retry in one branch does not undo what another branch has finished", () =>
     Effect.gen(function*() {
       const { step, told } = ledger()
