@@ -164,7 +164,7 @@ const make = (
     const limits = limitsOf(options, name)
     if (typeof limits === "string") {
       const reason = new AiError.InvalidUserInputError({ description: limits })
-      return yield* Effect.fail(AiError.make({ module, method: "layer", reason }))
+      return yield* AiError.make({ module, method: "layer", reason })
     }
     const api = yield* OpenAi.make(module, options)
     const shortened = limits.dimensions === known.get(name)?.dimensions || known.get(name)?.shortens !== true

@@ -113,8 +113,12 @@ export const make = (
         method,
         new AiError.NetworkError({ reason: "TransportError", method: "POST", url: base + path, description })
       )
+    const failed = (error: AiError.AiError, after?: Duration.Duration | undefined): Failed => ({
+      error,
+      afterMs: after === undefined ? 0 : Duration.toMillis(after)
+    })
     const late = (method: string, path: string) =>
-      Effect.fail(lost(method, path, `there was no answer within ${timeoutMs / 1000} s`))
+      Effect.fail(failed(lost(method, path, `there was no answer within ${timeoutMs / 1000} s`)))
 
     /** Sends it once; an answer that is not 2xx is a failure. */
     const send = (path: string, method: string, body: object) =>
@@ -124,26 +128,26 @@ export const make = (
           key === undefined ? (it) => it : HttpClientRequest.bearerToken(key)
         )
         return client.execute(request).pipe(
-          Effect.mapError((it) => lost(method, path, what(it))),
-          Effect.flatMap((response) =>
-            response.status >= 200 && response.status < 300
-              ? Effect.succeed(response)
-              : Effect.flatMap(
-                Effect.catch(response.text, () => Effect.succeed("")),
-                (text) => Effect.fail(error(method, refused(response, text, quote)))
+          Effect.mapError((it) => failed(lost(method, path, what(it)))),
+          Effect.filterOrElse(
+            (response) => response.status >= 200 && response.status < 300,
+            (response) =>
+              Effect.flatMap(
+                Effect.orElseSucceed(response.text, () => ""),
+                (text) =>
+                  Effect.fail(failed(error(method, refused(response, text, quote)), retryAfter(response.headers)))
               )
           )
         )
       })
 
-    const retried = <A, R>(attempt: Effect.Effect<A, AiError.AiError, R>): Effect.Effect<A, AiError.AiError, R> => {
+    const retried = <A, R>(attempt: Effect.Effect<A, Failed, R>): Effect.Effect<A, AiError.AiError, R> => {
       const go = (n: number): Effect.Effect<A, AiError.AiError, R> =>
-        Effect.catch(attempt, (failure) => {
-          const askedMs = failure.retryAfter === undefined ? 0 : Duration.toMillis(failure.retryAfter)
-          if (n >= retries || !transient(failure) || askedMs > maxRetryAfterMs) return Effect.fail(failure)
+        Effect.catch(attempt, ({ afterMs, error }) => {
+          if (n >= retries || !transient(error) || afterMs > maxRetryAfterMs) return Effect.fail(error)
           return Effect.flatMap(Random.next, (random) => {
             const ownMs = Math.min(8000, 500 * 2 ** n) * (0.8 + 0.4 * random)
-            return Effect.andThen(Effect.sleep(Math.max(ownMs, askedMs)), go(n + 1))
+            return Effect.andThen(Effect.sleep(Math.max(ownMs, afterMs)), go(n + 1))
           })
         })
       return go(0)
@@ -154,7 +158,7 @@ export const make = (
         retried(
           send(path, method, body).pipe(
             Effect.flatMap((response) =>
-              Effect.mapError(response.text, () => lost(method, path, "the answer was cut off"))
+              Effect.mapError(response.text, () => failed(lost(method, path, "the answer was cut off")))
             ),
             Effect.timeoutOrElse({ duration: timeoutMs, orElse: () => late(method, path) })
           )
@@ -193,6 +197,12 @@ export const count = (value: unknown): number | undefined =>
   typeof value === "number" && Number.isSafeInteger(value) && value >= 0 ? value : undefined
 
 // ----------------------------------------------------------------------------------------------------------- internals
+
+/** One attempt's failure, and how long the server asks to be left alone: a 503 may say that as well as a 429. */
+interface Failed {
+  readonly error: AiError.AiError
+  readonly afterMs: number
+}
 
 const parse = (text: string): string | undefined => {
   try {
@@ -281,22 +291,10 @@ const refused = (
       return new AiError.RateLimitError({ http, ...(after === undefined ? {} : { retryAfter: after }) })
     }
   }
-  if (status >= 500) return new Unavailable({ description, http }, retryAfter(response.headers))
+  if (status >= 500) return new AiError.InternalProviderError({ description, http })
   return new AiError.InvalidRequestError({
     description,
     http,
     ...(typeof param === "string" ? { parameter: quote(param) } : {})
   })
-}
-
-/** A 503 may say for how long, which effect's reason has no place for. */
-class Unavailable extends AiError.InternalProviderError {
-  readonly retryAfter: Duration.Duration | undefined
-  constructor(
-    props: ConstructorParameters<typeof AiError.InternalProviderError>[0],
-    after: Duration.Duration | undefined
-  ) {
-    super(props)
-    this.retryAfter = after
-  }
 }

@@ -73,17 +73,18 @@ export const make = (settings: PgSettings.Settings): Effect.Effect<PgPool, never
           "shorter (nothing slow within a transaction), or raise maxConnections"
       ))
     )
-    const get = Effect.catchCause(
+    // A pool that shuts down interrupts those who wait for it.
+    const get = Effect.catchCauseIf(
       Pool.get(pool),
-      (cause) => closed && Cause.hasInterruptsOnly(cause) ? Effect.fail(isClosed()) : Effect.failCause(cause)
+      (cause) => closed && Cause.hasInterruptsOnly(cause),
+      () => Effect.fail(isClosed())
     )
     const lease: PgPool["lease"] = Effect.suspend(() =>
-      closed ?
-        Effect.fail(isClosed()) :
-        Effect.flatMap(within(queryMs, get, noneFree), (link) =>
-          link.alive && !link.spent && !tooOld(link)
-            ? Effect.succeed(link)
-            : Effect.andThen(Pool.invalidate(pool, link), lease))
+      closed ? Effect.fail(isClosed()) : Effect.filterOrElse(
+        within(queryMs, get, noneFree),
+        (link) => link.alive && !link.spent && !tooOld(link),
+        (link) => Effect.andThen(Pool.invalidate(pool, link), lease)
+      )
     )
     return {
       lease,

@@ -98,6 +98,7 @@ export const start = (options: {
       args: ["-D", data],
       user,
       cwd: home,
+      port,
       ready,
       stopSignal: "SIGINT"
     })

@@ -60,6 +60,8 @@ export interface Daemon {
   /** Frozen: the kernel still accepts connections and bytes, nobody answers. */
   readonly pause: Effect.Effect<void>
   readonly resume: Effect.Effect<void>
+  /** Where everything of it lies; gone with it. */
+  readonly folder: string
   /** All it has written to its output so far. */
   readonly output: Effect.Effect<string>
 }
@@ -69,6 +71,7 @@ export const daemon = (options: {
   readonly args: ReadonlyArray<string>
   readonly user: { readonly uid: number; readonly gid: number } | undefined
   readonly cwd: string
+  readonly port: number
   readonly ready: Effect.Effect<boolean>
   readonly stopSignal: NodeJS.Signals
 }): Effect.Effect<Daemon, never, Scope.Scope> =>
@@ -92,13 +95,20 @@ export const daemon = (options: {
         if (!gone(server)) {
           const closed = new Promise((resolve) => server.once("exit", resolve))
           signal(server, "SIGCONT")
-          if (name === "SIGKILL") signal(server, name)
-          else server.kill(name)
+          if (name === "SIGKILL") {
+            // Children may have a process group of their own, and would hold the port a moment longer.
+            const children = childrenOf(server.pid)
+            signal(server, name)
+            for (const pid of children) killQuietly(pid)
+          } else server.kill(name)
           const late = setTimeout(() => signal(server, "SIGKILL"), 8_000)
           await closed
           clearTimeout(late)
         }
         signal(server, "SIGKILL")
+        for (let i = 0; i < 200 && await Effect.runPromise(accepts(options.port)); i++) {
+          await new Promise((resolve) => setTimeout(resolve, 10))
+        }
       })
     const start = Effect.gen(function*() {
       if (child !== undefined) return
@@ -133,9 +143,27 @@ export const daemon = (options: {
       kill: end("SIGKILL"),
       pause: Effect.sync(() => child === undefined ? undefined : signal(child, "SIGSTOP")),
       resume: Effect.sync(() => child === undefined ? undefined : signal(child, "SIGCONT")),
+      folder: options.cwd,
       output: Effect.sync(() => output)
     }
   })
+
+const childrenOf = (pid: number | undefined): ReadonlyArray<number> => {
+  try {
+    const list = execFileSync("ps", ["-o", "pid=", "--ppid", String(pid)], { encoding: "utf8", stdio: "pipe" })
+    return list.split("\n").map(Number).filter((child) => child > 0)
+  } catch {
+    return []
+  }
+}
+
+const killQuietly = (pid: number) => {
+  try {
+    process.kill(pid, "SIGKILL")
+  } catch {
+    // It has ended already.
+  }
+}
 
 /** Real time, whatever clock the test has. */
 export const pause = (ms: number): Effect.Effect<void> =>
@@ -145,9 +173,10 @@ export const pause = (ms: number): Effect.Effect<void> =>
 export const eventually = <E, R>(condition: Effect.Effect<boolean, E, R>, ms = 10_000): Effect.Effect<boolean, E, R> =>
   Effect.suspend(() => {
     const until = performance.now() + ms
-    const again: Effect.Effect<boolean, E, R> = Effect.flatMap(
+    const again: Effect.Effect<boolean, E, R> = Effect.filterOrElse(
       condition,
-      (is) => is || performance.now() > until ? Effect.succeed(is) : Effect.andThen(pause(20), again)
+      (is) => is || performance.now() > until,
+      () => Effect.andThen(pause(20), again)
     )
     return again
   })

@@ -32,6 +32,7 @@ export const start = (
       ],
       user,
       cwd: home,
+      port,
       ready: accepts(port),
       stopSignal: "SIGTERM"
     })

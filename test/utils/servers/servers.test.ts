@@ -1,14 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { readdirSync } from "node:fs"
+import { existsSync } from "node:fs"
 import * as Net from "node:net"
-import { tmpdir } from "node:os"
 import * as Postgres from "./postgres.ts"
 import { accepts, eventually } from "./process.ts"
 import * as Proxy from "./proxy.ts"
 import * as Redis from "./redis.ts"
-
-const folders = (name: string) => readdirSync(tmpdir()).filter((one) => one.startsWith(`penguiflow-${name}-`))
 
 /** What a connection answers, or what became of it. Where silence is expected, it is not waited for long. */
 const ask = (port: number, text: string, ms = 5000) =>
@@ -32,8 +29,7 @@ describe("servers of the tests", () => {
     "a PostgreSQL can be stopped, started, killed, and leaves nothing",
     () =>
       Effect.gen(function*() {
-        const before = folders("postgres")
-        const port = yield* Effect.scoped(Effect.gen(function*() {
+        const [port, folder] = yield* Effect.scoped(Effect.gen(function*() {
           const server = yield* Postgres.start()
           assert.isTrue(yield* accepts(server.port))
           yield* server.stop
@@ -43,10 +39,11 @@ describe("servers of the tests", () => {
           yield* server.kill
           assert.isFalse(yield* accepts(server.port))
           yield* server.start
-          return server.port
+          assert.isTrue(existsSync(server.folder))
+          return [server.port, server.folder] as const
         }))
         assert.isFalse(yield* accepts(port))
-        assert.deepStrictEqual(folders("postgres").filter((one) => !before.includes(one)), [])
+        assert.isFalse(existsSync(folder))
       })
   )
 
