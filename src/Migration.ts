@@ -304,9 +304,12 @@ export class ReportsError extends ReportsErrorBase {}
 
 /** What a store of reports does. */
 export interface ReportsStore {
-  /** Keeps entries; all of them or none. Called in the background: it may be slow, and it may fail. */
+  /**
+   * Keeps entries; all of them or none, and none twice: ids tell. Called in the background: it may be slow, and it may
+   * fail, and is then called again with the same.
+   */
   readonly add: (entries: ReadonlyArray<Entry>) => Effect.Effect<void, ReportsError>
-  /** The entries of a migration in the order in which they were added. */
+  /** The entries of a migration, by `at`. */
   readonly read: (migration: string, range: Entries.Range) => Stream.Stream<Entry, ReportsError>
 }
 

@@ -23,6 +23,8 @@ export interface Failure {
 /** Both sides have ended. */
 export interface Compared {
   readonly _tag: "Compared"
+  /** Its own: what is written twice is known by it. */
+  readonly id: string
   readonly migration: string
   /** Milliseconds since the epoch, when legacy had answered. */
   readonly at: number
@@ -41,6 +43,8 @@ export interface Compared {
 /** So many requests were not compared. */
 export interface Skipped {
   readonly _tag: "Skipped"
+  /** Its own: what is written twice is known by it. */
+  readonly id: string
   readonly migration: string
   readonly at: number
   readonly reason: SkipReason
@@ -50,6 +54,8 @@ export interface Skipped {
 /** Legacy answered in the flow's place. */
 export interface FellBack {
   readonly _tag: "FellBack"
+  /** Its own: what is written twice is known by it. */
+  readonly id: string
   readonly migration: string
   readonly at: number
   readonly traceId: string
@@ -57,6 +63,9 @@ export interface FellBack {
 }
 
 export type Entry = Compared | Skipped | FellBack
+
+/** An entry that nobody has numbered yet. */
+export type NewEntry = Omit<Compared, "id"> | Omit<Skipped, "id"> | Omit<FellBack, "id">
 
 /** A stretch of time, in milliseconds since the epoch: `from` belongs to it, `to` does not. */
 export interface Range {
@@ -74,6 +83,7 @@ const Failure: Schema.Codec<Failure> = Schema.Struct({ tag: Schema.String, messa
 
 export const Entry: Schema.Codec<Entry> = Schema.Union([
   Schema.TaggedStruct("Compared", {
+    id: Schema.String,
     migration: Schema.String,
     at: Schema.Number,
     traceId: Schema.String,
@@ -86,12 +96,14 @@ export const Entry: Schema.Codec<Entry> = Schema.Union([
     paths: Schema.Array(Schema.String)
   }),
   Schema.TaggedStruct("Skipped", {
+    id: Schema.String,
     migration: Schema.String,
     at: Schema.Number,
     reason: Schema.Literals(["busy", "sampled", "comparison", "lost"]),
     count: Schema.Int
   }),
   Schema.TaggedStruct("FellBack", {
+    id: Schema.String,
     migration: Schema.String,
     at: Schema.Number,
     traceId: Schema.String,

@@ -5,7 +5,7 @@ import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
 import { messageOf } from "../text.ts"
-import type { Entry, SkipReason } from "./entry.ts"
+import type { Entry, NewEntry, SkipReason } from "./entry.ts"
 import type { Store } from "./memory.ts"
 
 const capacity = 10_000
@@ -27,18 +27,25 @@ export class Recorder {
   lost = 0
   failure: string | undefined
   #untold = 0
+  #prefix: string | undefined
+  #ids = 0
 
   constructor(migration: string, store: Store<unknown>) {
     this.#migration = migration
     this.#store = store
   }
 
-  add(entry: Entry): void {
+  #numbered(entry: NewEntry): Entry {
+    this.#prefix ??= globalThis.crypto.randomUUID()
+    return { ...entry, id: `${this.#prefix}-${String(this.#ids++).padStart(9, "0")}` }
+  }
+
+  add(entry: NewEntry): void {
     if (this.#buffer.length >= capacity) {
       this.#lose(1)
       return
     }
-    this.#buffer.push(entry)
+    this.#buffer.push(this.#numbered(entry))
     Latch.closeUnsafe(this.idle)
     Latch.openUnsafe(this.#wake)
   }
@@ -94,7 +101,10 @@ export class Recorder {
         if (!written) this.#lose(batch.reduce((sum, entry) => sum + (entry._tag === "Skipped" ? entry.count : 1), 0))
         else if (this.#untold > 0) {
           const at = yield* Clock.currentTimeMillis
-          this.#buffer.push({ _tag: "Skipped", migration: this.#migration, at, reason: "lost", count: this.#untold })
+          const count = this.#untold
+          this.#buffer.push(
+            this.#numbered({ _tag: "Skipped", migration: this.#migration, at, reason: "lost", count })
+          )
           this.#untold = 0
         }
       }

@@ -2,6 +2,7 @@
 import * as Schema from "effect/Schema"
 import { type Compared, type Entry, Operation, type SkipReason } from "./entry.ts"
 import { type Distribution, distribution, percentile, type Rate, wilson } from "./statistics.ts"
+import { percent } from "./words.ts"
 
 /** Milliseconds. */
 export interface Percentiles {
@@ -236,8 +237,6 @@ const percentilesOf = (values: Float64Array): Percentiles => ({
 
 /** Times below a microsecond are none that a clock can tell apart. */
 const ratioOf = (flow: number, legacy: number): number => Math.max(0.001, flow) / Math.max(0.001, legacy)
-
-const percent = (share: number): string => `${(100 * share).toFixed(2)} %`
 
 const verdictOf = (report: Omit<Report, "verdict">, thresholds: Thresholds): Report["verdict"] => {
   const { compared = 100, latencyRatio = 1.5, matchRate = 0.99 } = thresholds
