@@ -1,0 +1,374 @@
+/**
+ * A flow as a command line: {@link run} turns any script into one.
+ *
+ * ```ts
+ * #!/usr/bin/env node
+ * import { NodeServices } from "@effect/platform-node"
+ * import { Effect } from "effect"
+ * import * as FlowCli from "penguiflow/FlowCli"
+ * import { flow, layer } from "./flow.ts"
+ *
+ * FlowCli.run(flow, layer).pipe(Effect.provide(NodeServices.layer), FlowCli.runMain(process))
+ * ```
+ *
+ * Messages come from an argument, `--file`, or standard input, one or one a line; each is decoded by the flow's input
+ * schema. Results go to standard output as lines of JSON and everything else to standard error: what nodes log, too.
+ * An error is one line that says what is wrong and where; it holds no input, and no stack unless `--debug` asks for one.
+ *
+ * | Exit code | |
+ * |---|---|
+ * | 0 | every message gave its results; or whoever read them had seen enough |
+ * | 1 | a message failed, or results could not be written |
+ * | 2 | no message was run: wrong usage, unreadable input, input that does not fit, a layer that can't be built |
+ * | 130, 143 | interrupted by SIGINT, by SIGTERM |
+ *
+ * An interruption takes no more messages and interrupts those that are open, whose finalizers and compensations run.
+ */
+import type * as Cause from "effect/Cause"
+import * as Argument from "effect/cli/Argument"
+import * as CliError from "effect/cli/CliError"
+import * as CliOutput from "effect/cli/CliOutput"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Console from "effect/Console"
+import * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as FileSystem from "effect/FileSystem"
+import { constVoid, dual } from "effect/Function"
+import type * as Layer from "effect/Layer"
+import type * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
+import type * as Scope from "effect/Scope"
+import * as Stdio from "effect/Stdio"
+import * as Stream from "effect/Stream"
+import type * as Terminal from "effect/Terminal"
+import type { Any, Flow } from "./Flow.ts"
+import { toGraphViz, toMermaid } from "./FlowDiagram.ts"
+import { draw } from "./internal/cli/drawing.ts"
+import { execute } from "./internal/cli/execute.ts"
+import { columns, makeOutput } from "./internal/cli/output.ts"
+import { oneLine } from "./internal/cli/text.ts"
+import { planOf } from "./internal/plan.ts"
+
+const EndedBase: new(fields: { readonly code: number }) => Cause.YieldableError & {
+  readonly _tag: "Ended"
+  readonly code: number
+} = Data.TaggedError("Ended")
+
+/** The command has said what there was to say, and ends the process with this code. Main programs report nothing more. */
+export class Ended extends EndedBase {
+  override readonly [Runtime.errorExitCode]: number = this.code
+  override readonly [Runtime.errorReported]: boolean = false
+}
+
+/** What a command that runs a flow is asked for. */
+export interface Given {
+  /** One message, as JSON. */
+  readonly input: Option.Option<string>
+  readonly file: Option.Option<string>
+  readonly ndjson: boolean
+  readonly concurrency: number
+  readonly stream: boolean
+  readonly deadline: Option.Option<Duration.Duration>
+  readonly tenant: Option.Option<string>
+  readonly maxBytes: number
+  readonly debug: boolean
+}
+
+/** What a script says of its command line. */
+export interface Options {
+  /** The command's name in its help; default: the flow's. */
+  readonly name?: string | undefined
+  /** What `--version` prints; default "0.0.0". */
+  readonly version?: string | undefined
+  readonly description?: string | undefined
+  /** Default: those of the process, as `Stdio` knows them. */
+  readonly args?: ReadonlyArray<string> | undefined
+}
+
+/** What {@link runMain} needs of a process: Node's `process` is one. */
+export interface Process {
+  readonly stdout: ProcessOutput
+  readonly stderr: ProcessOutput
+  on(signal: "SIGINT" | "SIGTERM", listener: (signal: "SIGINT" | "SIGTERM") => void): unknown
+  off(signal: "SIGINT" | "SIGTERM", listener: (signal: "SIGINT" | "SIGTERM") => void): unknown
+  exit(code: number): unknown
+}
+
+/** An output of a {@link Process}. */
+export interface ProcessOutput {
+  readonly writable: boolean
+  on(event: "error", listener: () => void): unknown
+  write(text: string, done?: () => void): unknown
+}
+
+const atLeastOne = (name: string) =>
+  Flag.Int(name).pipe(Flag.filter((n) => n >= 1, () => "Expected a whole number from 1 on"))
+
+/** The arguments and flags of a command that runs a flow, for `Command.make`; it gives {@link Given}. */
+export const params: {
+  readonly input: Argument.Argument<Option.Option<string>>
+  readonly file: Flag.Flag<Option.Option<string>>
+  readonly ndjson: Flag.Flag<boolean>
+  readonly concurrency: Flag.Flag<number>
+  readonly stream: Flag.Flag<boolean>
+  readonly deadline: Flag.Flag<Option.Option<Duration.Duration>>
+  readonly tenant: Flag.Flag<Option.Option<string>>
+  readonly maxBytes: Flag.Flag<number>
+  readonly debug: Flag.Flag<boolean>
+} = {
+  input: Argument.String("input").pipe(
+    Argument.withDescription("One message, as JSON; default: what comes from standard input"),
+    Argument.optional
+  ),
+  file: Flag.String("file").pipe(
+    Flag.withMetavar("FILE"),
+    Flag.withDescription("Reads messages from a file: .ndjson and .jsonl hold one a line; - is standard input"),
+    Flag.optional
+  ),
+  ndjson: Flag.Boolean("ndjson").pipe(
+    Flag.withDefault(false),
+    Flag.withDescription("Each line is a message, whatever the first one looks like and the file is called")
+  ),
+  concurrency: atLeastOne("concurrency").pipe(
+    Flag.withDefault(8),
+    Flag.withDescription("How many messages are in the flow at once; results keep the order of the messages")
+  ),
+  stream: Flag.Boolean("stream").pipe(
+    Flag.withDefault(false),
+    Flag.withDescription("Prints parts as they come, and results as they arrive, each with its node and line")
+  ),
+  deadline: Flag.String("deadline").pipe(
+    Flag.withMetavar("DURATION"),
+    Flag.filterMap(
+      (text) => Duration.fromInput(/^\d+$/.test(text) ? Number(text) : text as Duration.Input),
+      () => "Expected a duration such as \"30 seconds\", or milliseconds"
+    ),
+    Flag.withDescription("How long one message may take"),
+    Flag.optional
+  ),
+  tenant: Flag.String("tenant").pipe(Flag.withDescription("Whose messages they are"), Flag.optional),
+  maxBytes: atLeastOne("max-bytes").pipe(
+    Flag.withDefault(16 * 1024 * 1024),
+    Flag.withDescription("How long one message may be")
+  ),
+  debug: Flag.Boolean("debug").pipe(
+    Flag.withDefault(false),
+    Flag.withDescription("Shows causes and stacks of errors on standard error")
+  )
+}
+
+/**
+ * The command line of one flow, as an Effect that needs what a terminal is: `NodeServices.layer` gives it.
+ *
+ * It fails with {@link Ended}, which holds the exit code, after everything has been said. It touches no signal:
+ * interrupting it is what a signal does, and {@link runMain} connects the two. The layer is built once, before the first
+ * message, and released after the last. A flow that needs nothing takes `Layer.empty`.
+ *
+ * @example
+ * ```ts runnable
+ * import { NodeServices } from "@effect/platform-node"
+ * import { Effect, Layer, Schema, Sink, Stdio } from "effect"
+ * import { Flow, Node } from "penguiflow"
+ * import * as FlowCli from "penguiflow/FlowCli"
+ *
+ * const double = Node.make("double", {
+ *   input: Schema.Struct({ n: Schema.Number }),
+ *   output: Schema.Number,
+ *   run: ({ n }) => Effect.succeed(n * 2)
+ * })
+ * const flow = Flow.make("doubling", [double.to()])
+ *
+ * const out: Array<string> = []
+ * const stdio = Stdio.layerTest({
+ *   stdout: () => Sink.forEach((text) => Effect.sync(() => out.push(String(text))))
+ * })
+ * const command = FlowCli.run(flow, Layer.empty, { args: ['{ "n": 21 }'] })
+ * await Effect.runPromise(command.pipe(Effect.provide(stdio), Effect.provide(NodeServices.layer)))
+ * out // => ["42\n"]
+ * ```
+ */
+export const run = <In, Out, E, R, Part, Provided, LE, LR>(
+  flow: Flow<string, In, Out, E, R, Part>,
+  layer: Layer.Layer<Provided, LE, LR>,
+  options?: Options
+): Effect.Effect<void, Ended, Exclude<Exclude<R, Provided>, Scope.Scope> | LR | Command.Environment> =>
+  runCommand(
+    Command.make(options?.name ?? flow.name, params, (given) => runGiven(flow, layer, given)).pipe(
+      Command.withDescription(`${options?.description ?? `Runs messages through the flow "${flow.name}".`}
+
+  Results are lines of JSON on standard output; everything else is on standard error.
+
+  Exit codes: 0 done, 1 a message failed, 2 no message was run, 130 and 143 interrupted.`)
+    ),
+    { version: options?.version ?? "0.0.0", args: options?.args }
+  )
+
+/**
+ * Any command of `effect/cli`, with errors of usage as one line on standard error and exit code 2. Help, version and
+ * completions are as `effect/cli` gives them.
+ */
+export const runCommand = <Name extends string, Input, E, R, ContextInput>(
+  command: Command.Command<Name, Input, ContextInput, E, R>,
+  options: { readonly version: string; readonly args?: ReadonlyArray<string> | undefined }
+): Effect.Effect<void, Exclude<E, Terminal.QuitError> | Ended, R | Command.Environment> =>
+  Effect.flatMap(
+    options.args === undefined ? Stdio.Stdio.use(({ args }) => args) : Effect.succeed(options.args),
+    (args) =>
+      Effect.catch(
+        Effect.provideService(
+          Command.runWith(command, { version: options.version })(args),
+          CliOutput.Presenter,
+          presenter
+        ),
+        (error): Effect.Effect<void, Exclude<E, Terminal.QuitError> | Ended> =>
+          isShowHelp(error)
+            ? error.errors.length === 0 ? Effect.void : Effect.fail(new Ended({ code: 2 }))
+            : Effect.fail(error as Exclude<E, Terminal.QuitError>)
+      )
+  )
+
+/** What {@link run} does once the command line has been read: for commands that hold {@link params} among others. */
+export const runGiven = <In, Out, E, R, Part, Provided, LE, LR>(
+  flow: Flow<string, In, Out, E, R, Part>,
+  layer: Layer.Layer<Provided, LE, LR>,
+  given: Given
+): Effect.Effect<
+  void,
+  Ended,
+  Exclude<Exclude<R, Provided>, Scope.Scope> | LR | FileSystem.FileSystem | Stdio.Stdio | Terminal.Terminal
+> => Effect.mapError(execute(flow, layer, given), (code) => new Ended({ code }))
+
+/**
+ * Runs a command line as the main program of a process: of the one that it is given, for the library knows none.
+ *
+ * The first SIGINT or SIGTERM interrupts, and the process ends with 130 or 143 when everything has been released; the
+ * second ends it at once. What was written gets out before the process ends. `NodeRuntime.runMain` serves as well: it
+ * ends with 130 after either signal, does not hear a second one, and may cut off what a slow reader has not read yet.
+ */
+export const runMain: {
+  (process: Process): <A, E>(effect: Effect.Effect<A, E>) => void
+  <A, E>(effect: Effect.Effect<A, E>, process: Process): void
+} = dual(2, <A, E>(effect: Effect.Effect<A, E>, process: Process): void => main(process)(effect))
+
+/**
+ * A flow as text for a terminal: chains as far as they go without a choice, branches one below the other, and a node
+ * that several edges lead to once, at the left. In declaration order, so that the same flow always gives the same text.
+ *
+ * `columns` (default: no limit) is where lines are cut.
+ *
+ * @example
+ * ```ts runnable
+ * import { Effect, Schema } from "effect"
+ * import { Flow, Node } from "penguiflow"
+ * import * as FlowCli from "penguiflow/FlowCli"
+ *
+ * const n = (name: string) =>
+ *   Node.make(name, { input: Schema.Number, output: Schema.Number, run: (x) => Effect.succeed(x) })
+ * const [read, left, right] = [n("read"), n("left"), n("right")]
+ * const text = FlowCli.toText(Flow.make("fork", [read.to(left, right)]))
+ * text.split("\n") // => ["fork", "read", "├─ left ■", "└─ right ■"]
+ * ```
+ */
+export const toText = (flow: Any, options?: { readonly columns?: number | undefined }): string =>
+  draw(planOf(flow), options?.columns ?? Infinity).join("\n")
+
+/** Prints a flow: `text` as wide as this terminal, `mermaid` or `dot` for other programs. */
+export const graph = (
+  flow: Any,
+  format: "text" | "mermaid" | "dot"
+): Effect.Effect<void, Ended, Stdio.Stdio | Terminal.Terminal> =>
+  Effect.gen(function*() {
+    const out = yield* makeOutput
+    const wide = yield* columns
+    const watched = yield* Stdio.Stdio.use(({ stdoutIsTerminal }) => stdoutIsTerminal)
+    const text = format === "mermaid"
+      ? toMermaid(flow)
+      : format === "dot"
+      ? toGraphViz(flow)
+      : toText(flow, watched ? { columns: wide } : undefined)
+    yield* Effect.catch(out.results(Stream.make(`${text}\n`)), (error) =>
+      error.closed
+        ? Effect.void
+        : Effect.andThen(out.say(`✗ ${error.message}`), Effect.fail(new Ended({ code: 1 }))))
+  })
+
+// ----------------------------------------------------------------------------------------------------------- internals
+
+/** Help and version as they are; of an invocation that is wrong one line, and nothing on standard output. */
+const presenter: CliOutput.Presenter = {
+  present: (event) =>
+    event._tag === "InvalidInvocation"
+      ? Console.error(
+        `✗ ${oneLine(event.errors.map(usage).join("; "))}. See ${event.commandPath.join(" ")} --help`
+      )
+      : CliOutput.defaultPresenter.present(event)
+}
+
+/** What is wrong with an invocation. Arguments are messages, and are not repeated. */
+const usage = (error: CliError.NonShowHelpErrors): string => {
+  switch (error._tag) {
+    case "UnexpectedArgument":
+      return "There are more arguments than one message: put it into single quotes"
+    case "UnrecognizedOption":
+      return `Unrecognized flag: ${error.option.slice(0, 80)}${similar(error.suggestions)}`
+    case "UnknownSubcommand":
+      return `Unknown command: ${error.subcommand.slice(0, 80)}${similar(error.suggestions)}`
+    case "InvalidValue":
+      return error.value === ""
+        ? `Missing value for --${error.option}. ${expectation(error.expected)}`
+        : `Invalid value for ${error.kind === "flag" ? "--" : ""}${error.option}: ${
+          JSON.stringify(error.value.slice(0, 80))
+        }. ${expectation(error.expected)}`
+    default:
+      return error.message
+  }
+}
+
+const expectation = (text: string): string => text.startsWith("Expected") ? text : `Expected: ${text}`
+
+const similar = (suggestions: ReadonlyArray<string>): string =>
+  suggestions.length === 0 ? "" : ` (did you mean ${suggestions.join(" or ")}?)`
+
+const isShowHelp = (error: unknown): error is CliError.ShowHelp =>
+  CliError.isCliError(error) && error._tag === "ShowHelp"
+
+/** Signals of one name within so many milliseconds are one: a terminal sends it, and npm sends it on. */
+const sameSignal = 100
+/** After a signal, so many milliseconds for what was written to get out: nobody may be reading. */
+const patience = 1000
+
+const main = (process: Process): <A, E>(effect: Effect.Effect<A, E>) => void =>
+  Runtime.makeRunMain(({ fiber, teardown }) => {
+    let first: { readonly code: number; readonly at: number } | undefined
+    const onSignal = (signal: "SIGINT" | "SIGTERM"): void => {
+      const code = signal === "SIGTERM" ? 143 : 130
+      const now = globalThis.performance.now()
+      if (first === undefined) {
+        first = { code, at: now }
+        process.stderr.write("Stopping. Once more ends it at once.\n")
+        fiber.interruptUnsafe()
+      } else if (first.code !== code || now - first.at > sameSignal) process.exit(code)
+    }
+    process.on("SIGINT", onSignal)
+    process.on("SIGTERM", onSignal)
+    // Whoever reads may leave. What that means is decided where it is written.
+    process.stdout.on("error", constVoid)
+    process.stderr.on("error", constVoid)
+    fiber.addObserver((exit) => {
+      teardown(exit, (code) => {
+        const last = first !== undefined && Exit.hasInterrupts(exit) ? first.code : code
+        const end = () => process.exit(last)
+        if (first !== undefined) globalThis.setTimeout(end, patience)
+        flush(process.stdout, () => flush(process.stderr, end))
+      })
+    })
+  })
+
+/** Calls back when everything before has been written, or never will be. */
+const flush = (output: ProcessOutput, done: () => void): void => {
+  if (output.writable) output.write("", done)
+  else done()
+}
