@@ -9,6 +9,7 @@
  */
 import * as Duration from "effect/Duration"
 import type { Any } from "./Flow.ts"
+import { partsOf } from "./internal/analysis/parts.ts"
 import { retriesOf } from "./internal/analysis/retries.ts"
 import { type Plan, planOf, type Step } from "./internal/plan.ts"
 
@@ -215,6 +216,7 @@ const manyVisits = 1000
  * | `no-timeout` | a node on the slowest way without a timeout, unless it is pure |
  * | `unbounded-each` | a `forEach` without a timeout of the whole: how many items it gets is not in the definition |
  * | `fan-out` | branches that multiply: more than a thousand values at one node of one trace |
+ * | `unconnected` | parts of the flow that no edge connects |
  * | `too-slow` | a worst case longer than the deadline or the job timeout given |
  *
  * See docs/checks.md for each.
@@ -243,6 +245,7 @@ export const check = (flow: Any, options: CheckOptions = {}): ReadonlyArray<Find
   const costs = new Map(analysis.nodes.map((node) => [node.node, node]))
   return [
     ...timeFindings(analysis, options),
+    ...partFindings(plan),
     ...visit(plan, false, (step, retried) => [
       ...rerunFindings(step, retried, options.usedBy),
       ...writeFindings(step),
@@ -267,6 +270,19 @@ export const check = (flow: Any, options: CheckOptions = {}): ReadonlyArray<Find
     ]),
     ...fanOutFindings(plan, (step) => costs.get(step.name)?.maxVisits ?? 0)
   ]
+}
+
+const partFindings = (plan: Plan): ReadonlyArray<Finding> => {
+  const parts = partsOf(plan)
+  if (parts.length < 2) return []
+  const named = parts.map((part) => part.map((step) => step.name).join(", ")).join(" | ")
+  return [{
+    rule: "unconnected",
+    severity: "warning",
+    node: undefined,
+    message:
+      `The flow is in ${parts.length} parts that no edge connects (${named}): each gets every message. If that is not meant, an edge is missing`
+  }]
 }
 
 /** Every step, inner ones after the one that holds them, and whether something around it is retried. */

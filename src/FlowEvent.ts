@@ -67,7 +67,7 @@ export interface NodeRetried extends OfNode {
   readonly _tag: "NodeRetried"
   readonly delayMs: number
 }
-/** No further attempt will follow: the trace fails of it. */
+/** No further attempt at this visit will follow. The trace fails of it, unless a subflow around it is tried again. */
 export interface NodeFailed extends OfNode {
   readonly _tag: "NodeFailed"
   readonly error: ErrorInfo

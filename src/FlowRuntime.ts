@@ -70,7 +70,10 @@ export interface FlowRuntime<in In, out Out, out E, out Part> {
   runAll(input: In, options?: RunOptions): Effect.Effect<ReadonlyArray<Out>, E | FlowError>
   /** Parts and results as they come. A consumer that leaves cancels the trace; one that is slow slows it. */
   stream(input: In, options?: RunOptions): Stream.Stream<Item<Part, Out>, E | FlowError>
-  /** Accepts a message and returns its trace id; waits while `maxInFlight` traces are open or unfetched. */
+  /**
+   * Accepts a message and returns its trace id; waits while `maxInFlight` traces are open or unfetched. A node that emits
+   * into its own runtime waits like anybody else, but for the traces that it stands in.
+   */
   emit(input: In, options?: RunOptions): Effect.Effect<string, FlowError>
   /**
    * The next finished trace of those emitted, failed ones included. Safe to interrupt: nothing is lost. Fails with

@@ -238,71 +238,82 @@ describe("compensation", () => {
       assert.deepStrictEqual(told, ["did charge"])
     }))
 
-  it.effect("a run that can't be interrupted, and finishes while its trace is being cancelled, is undone", () =>
+  /** A charge that can't be interrupted, and undoes itself where its value gets lost: the recipe of `compensate`. */
+  const atomic = (
+    ledger: { charged: number; refunded: number },
+    lasts: (attempt: number) => Duration.Input,
+    policy: Policy.Policy = {}
+  ) =>
+    Node.make("charge", {
+      input: Schema.Number,
+      output: Schema.Number,
+      policy,
+      run: (n, { attempt }) => {
+        let done = false
+        return Effect.uninterruptible(
+          Effect.andThen(
+            Effect.sleep(lasts(attempt)),
+            Effect.sync(() => {
+              done = true
+              ledger.charged++
+              return n
+            })
+          )
+        ).pipe(Effect.onInterrupt(() => Effect.sync(() => void (ledger.refunded += done ? 1 : 0))))
+      },
+      compensate: () => Effect.sync(() => void ledger.refunded++)
+    })
+
+  it.effect("a run that can't be interrupted undoes itself if it finishes while its trace is being cancelled", () =>
     Effect.gen(function*() {
-      const told: Array<string> = []
-      const charge = Node.make("charge", {
-        input: Schema.Number,
-        output: Schema.Number,
-        run: (n) =>
-          Effect.uninterruptible(
-            Effect.andThen(Effect.sleep("2 seconds"), Effect.sync(() => (told.push("charged"), n)))
-          ),
-        compensate: () => Effect.sync(() => told.push("refunded"))
-      })
-      const runtime = yield* FlowRuntime.make(Flow.make("f", [charge.to()]))
+      const ledger = { charged: 0, refunded: 0 }
+      const runtime = yield* FlowRuntime.make(Flow.make("f", [atomic(ledger, () => "2 seconds").to(never("after"))]))
       const fiber = yield* start(runtime.run(1, { traceId: "t" }))
       const cancel = yield* start(runtime.cancel("t"))
       yield* TestClock.adjust("2 seconds")
       yield* Fiber.join(cancel)
       assert.strictEqual(yield* codeOf(Fiber.join(fiber)), "TRACE_CANCELLED")
-      assert.deepStrictEqual(told, ["charged", "refunded"])
+      assert.deepStrictEqual(ledger, { charged: 1, refunded: 1 })
     }))
 
-  it.effect("a run that was left behind is undone when it finishes after all", () =>
+  it.effect("a run whose value was seen is undone by its compensation, and not by itself", () =>
     Effect.gen(function*() {
-      const told: Array<string> = []
-      const charge = Node.make("charge", {
-        input: Schema.Number,
-        output: Schema.Number,
-        run: (n) =>
-          Effect.uninterruptible(
-            Effect.andThen(Effect.sleep("1 minute"), Effect.sync(() => (told.push("charged"), n)))
-          ),
-        compensate: () => Effect.sync(() => told.push("refunded"))
-      })
-      const runtime = yield* FlowRuntime.make(Flow.make("f", [charge.to()]))
+      const ledger = { charged: 0, refunded: 0 }
+      const runtime = yield* FlowRuntime.make(Flow.make("f", [atomic(ledger, () => "2 seconds").to(never("after"))]))
+      const fiber = yield* start(runtime.run(1, { traceId: "t" }))
+      yield* TestClock.adjust("2 seconds")
+      assert.deepStrictEqual(ledger, { charged: 1, refunded: 0 })
+      yield* runtime.cancel("t")
+      assert.strictEqual(yield* codeOf(Fiber.join(fiber)), "TRACE_CANCELLED")
+      assert.deepStrictEqual(ledger, { charged: 1, refunded: 1 })
+    }))
+
+  it.effect("a run that was left behind undoes itself when it finishes after all", () =>
+    Effect.gen(function*() {
+      const ledger = { charged: 0, refunded: 0 }
+      const runtime = yield* FlowRuntime.make(Flow.make("f", [atomic(ledger, () => "1 minute").to()]))
       const fiber = yield* start(runtime.run(1, { traceId: "t" }))
       const cancel = yield* start(runtime.cancel("t"))
       yield* TestClock.adjust("5 seconds")
       yield* Fiber.join(cancel)
       assert.isTrue(Exit.isFailure(yield* Fiber.await(fiber)))
-      assert.deepStrictEqual(told, [])
+      assert.deepStrictEqual(ledger, { charged: 0, refunded: 0 })
       yield* TestClock.adjust("1 minute")
-      assert.deepStrictEqual(told, ["charged", "refunded"])
+      assert.deepStrictEqual(ledger, { charged: 1, refunded: 1 })
     }))
 
-  it.effect("an attempt that finishes after its timeout is undone: whatever was charged stays charged once, or not at all", () =>
+  it.effect("an attempt that finishes after its timeout undoes itself: whatever was charged stays charged once, or not at all", () =>
     Effect.gen(function*() {
       for (const fails of [false, true]) {
-        let charged = 0
-        const charge = Node.make("charge", {
-          input: Schema.Number,
-          output: Schema.Number,
-          policy: { timeout: "50 millis", retry: Schedule.recurs(1) },
-          run: (n, { attempt }) =>
-            Effect.uninterruptible(
-              Effect.andThen(
-                Effect.sleep(fails || attempt === 1 ? "100 millis" : "10 millis"),
-                Effect.sync(() => (charged++, n))
-              )
-            ),
-          compensate: () => Effect.sync(() => void charged--)
+        const ledger = { charged: 0, refunded: 0 }
+        const charge = atomic(ledger, (attempt) => fails || attempt === 1 ? "100 millis" : "10 millis", {
+          timeout: "50 millis",
+          retry: Schedule.recurs(1)
         })
         const fiber = yield* start(Effect.exit(Flow.run(Flow.make("f", [charge.to()]), 1)))
         yield* TestClock.adjust("1 second")
         assert.strictEqual(Exit.isFailure(yield* Fiber.join(fiber)), fails)
-        assert.strictEqual(charged, fails ? 0 : 1)
+        assert.strictEqual(ledger.charged - ledger.refunded, fails ? 0 : 1)
       }
     }))
 

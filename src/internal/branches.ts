@@ -4,19 +4,18 @@
  * The first failure stops the others and waits for them; interrupting the parent does the same. A branch that walks its
  * whole way at once never becomes a fiber.
  */
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import { AttemptScope } from "./attemptScope.ts"
 import { answered, type AnyEffect } from "./effects.ts"
+import { isDeep, onFreshStack, stopOnFreshStack } from "./nesting.ts"
 import type { Trace } from "./trace.ts"
 import type { Walk } from "./walk.ts"
 
 /** So many branches that answer at once are walked before others get their turn. */
 const breath = 512
-
-/** So many nested starts or ends share one stack. */
-const maxNesting = 32
 
 type AnyFiber = Fiber.Fiber<unknown, unknown>
 
@@ -38,7 +37,6 @@ class Branches {
   readonly #count: number
   readonly #make: MakeWalk
   readonly #concurrency: number
-  /** A start or an end that answers inside another would nest as deep as the branches do: every so often it waits. */
   readonly #deep: boolean
   #children: Map<AnyFiber, Walk> | undefined
   #live = 0
@@ -47,6 +45,7 @@ class Branches {
   /** The parent was interrupted. */
   #stopped = false
   #failure: Exit.Failure<unknown, unknown> | undefined
+  #grace: AnyFiber | undefined
   #final: AnyEffect | undefined
   #resume: ((effect: AnyEffect) => void) | undefined
 
@@ -56,7 +55,7 @@ class Branches {
     this.#count = count
     this.#make = make
     this.#concurrency = concurrency
-    this.#deep = (depth + 1) % maxNesting === 0
+    this.#deep = isDeep(depth)
   }
 
   run(): AnyEffect {
@@ -65,7 +64,9 @@ class Branches {
       this.#resume = resume
       return Effect.suspend(() => {
         this.#stopped = true
-        return this.#children === undefined ? Effect.void : Fiber.interruptAll([...this.#children.keys()])
+        return this.#children === undefined
+          ? Effect.void
+          : stopOnFreshStack(this.#deep, Fiber.interruptAll([...this.#children.keys()]))
       })
     })
   }
@@ -96,7 +97,7 @@ class Branches {
   /** Whether the branch goes on in a fiber. */
   #launch(walk: Walk): boolean {
     const child = Effect.runForkWith(walk.scope.within(this.#fiber.context))(
-      this.#deep ? Effect.andThen(Effect.yieldNow, walk.effect) : walk.effect
+      onFreshStack(this.#deep, walk.effect)
     )
     const exit = child.pollUnsafe()
     if (exit !== undefined) return exit._tag === "Failure" && this.#fail(exit, walk)
@@ -109,9 +110,10 @@ class Branches {
   }
 
   #onExit(child: AnyFiber, walk: Walk, exit: Exit.Exit<unknown, unknown>): void {
+    // One that was left behind and ends after all has nothing to say any more.
+    if (!this.#children!.delete(child)) return
     this.#live--
-    this.#children!.delete(child)
-    this.#trace.walks!.delete(walk)
+    this.#trace.walks?.delete(walk)
     if (exit._tag === "Failure") this.#fail(exit, walk)
     this.#pump()
   }
@@ -121,16 +123,36 @@ class Branches {
     walk.ended(exit.cause, !first)
     if (first) {
       this.#failure = exit
-      if (this.#children !== undefined) {
-        for (const child of this.#children.keys()) child.interruptUnsafe(this.#fiber.id)
-      }
+      this.#stopOthers()
     }
     return false
   }
 
+  /** A branch has failed: the others are stopped, and those that resist for too long are left behind. */
+  #stopOthers(): void {
+    if (this.#children === undefined) return
+    for (const child of this.#children.keys()) child.interruptUnsafe(this.#fiber.id)
+    if (this.#live === 0 || this.#grace !== undefined) return
+    const { clock, grace } = this.#trace.supervisor
+    this.#grace = Effect.runForkWith(this.#fiber.context)(
+      Effect.andThen(clock.sleep(Duration.millis(grace)), Effect.sync(() => this.#leaveBehind()))
+    )
+  }
+
+  #leaveBehind(): void {
+    for (const [child, walk] of this.#children!) {
+      for (const stuck of this.#trace.atWork(walk)) stuck.leftBehind()
+      this.#trace.walks?.delete(walk)
+      this.#children!.delete(child)
+      this.#live--
+    }
+    this.#finish()
+  }
+
   #finish(): void {
+    this.#grace?.interruptUnsafe()
     const final = this.#failure ?? Exit.void
     this.#final = final
-    this.#resume?.(this.#deep ? Effect.andThen(Effect.yieldNow, final) : final)
+    this.#resume?.(onFreshStack(this.#deep, final))
   }
 }

@@ -24,25 +24,25 @@ export class VisitContext {
   }
 
   get traceId(): string {
-    return this.#trace.info.traceId
+    return this.#trace.traceId
   }
   get flow(): string {
-    return this.#trace.info.flow
+    return this.#trace.supervisor.plan.name
   }
   get headers(): Headers {
-    return this.#trace.info.headers
+    return this.#trace.headers
   }
   get meta(): Meta {
-    return this.#trace.info.meta
+    return this.#trace.meta
   }
   get deadline(): number | undefined {
-    return this.#trace.info.deadline
+    return this.#trace.deadline
   }
   get node(): string {
     return this.#step.name
   }
   get idempotencyKey(): string {
-    const name = `${this.#trace.info.traceId}/${this.#step.name}`
+    const name = `${this.#trace.traceId}/${this.#step.name}`
     return this.#step.once ? name : `${name}@${Way.show(this.#a, this.#b)}`
   }
   get emit(): (part: unknown) => Effect.Effect<void> {

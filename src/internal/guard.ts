@@ -16,6 +16,7 @@ import { type FlowError, isFlowError } from "../FlowError.ts"
 import { AttemptScope } from "./attemptScope.ts"
 import { compensate } from "./compensate.ts"
 import { answered, type AnyEffect } from "./effects.ts"
+import { isDeep, onFreshStack, stopOnFreshStack } from "./nesting.ts"
 import { failureOf } from "./trace.ts"
 import type { Walk } from "./walk.ts"
 
@@ -68,23 +69,24 @@ const outputChecked = (walk: Walk, tried: AnyEffect): AnyEffect =>
 const inOwnFiber = (walk: Walk, effect: AnyEffect, own: AttemptScope, outer: AttemptScope): AnyEffect =>
   Effect.withFiber((parent: Fiber.Fiber<unknown, unknown>) => {
     const { step, trace } = walk
-    const { clock, grace, hub } = trace.supervisor
-    const ended = (exit: Exit.Exit<unknown, unknown>): AnyEffect => {
+    const { clock, grace } = trace.supervisor
+    const deep = isDeep(walk.depth)
+    const ended = (exit: Exit.Exit<unknown, unknown>, stopped: boolean): AnyEffect => {
       const used = walk.scope.used ? walk.scope.scope : undefined
       walk.scope = outer
-      walk.inner = undefined
-      if (exit._tag === "Success") walk.keep(exit.value)
+      if (exit._tag === "Failure") walk.endInner(exit.cause, stopped)
+      else walk.keep(exit.value)
       return used === undefined ? exit : Effect.andThen(Scope.close(used, exit), exit)
     }
-    const child = Effect.runForkWith(own.within(parent.context))(effect)
+    const child = Effect.runForkWith(own.within(parent.context))(onFreshStack(deep, effect))
     const answer = child.pollUnsafe()
-    if (answer !== undefined) return ended(answer)
+    if (answer !== undefined) return ended(answer, false)
     return Effect.callback<unknown, unknown>((resume) => {
       let timedOut = false
       let timer: Fiber.Fiber<unknown> | undefined = undefined
       const abandon = Effect.sync(() => {
-        hub.nodeStuck(trace, step.name, walk.attempt)
-        resume(Effect.suspend(() => ended(Exit.fail(overtime(walk)))))
+        for (const stuck of trace.atWork(walk)) stuck.leftBehind()
+        resume(Effect.suspend(() => ended(Exit.fail(overtime(walk)), true)))
       })
       const expire = Effect.suspend(() => {
         timedOut = true
@@ -95,17 +97,22 @@ const inOwnFiber = (walk: Walk, effect: AnyEffect, own: AttemptScope, outer: Att
       })
       child.addObserver((exit) => {
         timer?.interruptUnsafe()
-        resume(Effect.suspend(() => ended(timedOut ? Exit.fail(overtime(walk)) : exit)))
+        resume(onFreshStack(deep, Effect.suspend(() => ended(timedOut ? Exit.fail(overtime(walk)) : exit, timedOut))))
       })
       if (step.timeout > 0) {
         timer = Effect.runForkWith(parent.context)(Effect.andThen(clock.sleep(Duration.millis(step.timeout)), expire))
       }
       return Effect.suspend(() => {
         timer?.interruptUnsafe()
-        child.interruptUnsafe(parent.id)
-        return Effect.callback<void>((stopped) => {
-          child.addObserver((exit) => stopped(Effect.ignoreCause(ended(exit))))
-        })
+        return stopOnFreshStack(
+          deep,
+          Effect.suspend(() => {
+            child.interruptUnsafe(parent.id)
+            return Effect.callback<void>((stopped) => {
+              child.addObserver((exit) => stopped(Effect.suspend(() => Effect.ignoreCause(ended(exit, true)))))
+            })
+          })
+        )
       })
     })
   })
@@ -127,6 +134,7 @@ const again = Effect.fnUntraced(function*(walk: Walk, firstCause: Cause.Cause<un
   const next = yield* Schedule.toStep(step.retry!)
   let cause = firstCause
   for (;;) {
+    walk.endInner(cause, false)
     const error = errorOf(walk, cause)
     walk.report(error)
     if (!retryable(walk, error)) return yield* Effect.failCause(cause)
@@ -142,7 +150,6 @@ const again = Effect.fnUntraced(function*(walk: Walk, firstCause: Cause.Cause<un
     yield* clock.sleep(delay)
     walk.attempt++
     walk.reported = false
-    walk.inner = undefined
     // What failed within a subflow is forgiven once the subflow is tried again.
     trace.failedAt = undefined
     const exit = yield* Effect.exit(Effect.suspend(() => attempt(walk)))

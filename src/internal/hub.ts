@@ -6,12 +6,12 @@ import type * as Clock from "effect/Clock"
 import type * as Scheduler from "effect/Scheduler"
 import type { FlowErrorReason } from "../FlowError.ts"
 import type { ErrorInfo } from "../FlowEvent.ts"
-import { type Kind, kinds, Subscription } from "./subscription.ts"
+import { type Kind, kinds, Subscription, unknownTime } from "./subscription.ts"
 import { errorInfo } from "./text.ts"
 import type { Trace } from "./trace.ts"
 
 /** A visit that began before anybody watched has no known beginning. */
-const since = (startedAt: number, at: number): number => startedAt === 0 ? 0 : at - startedAt
+const since = (startedAt: number, at: number): number => startedAt === unknownTime ? 0 : at - startedAt
 
 /** The events of one runtime. */
 export class Hub {
@@ -73,14 +73,14 @@ export class Hub {
     more: unknown
   ): void {
     const subscriptions = this.#subscriptions
-    const { traceId } = trace.info
+    const { traceId } = trace
     for (let i = 0; i < subscriptions.length; i++) {
       subscriptions[i]!.note(kind, traceId, node, attempt, at, durationMs, more)
     }
   }
 
   traceStarted(trace: Trace, at: number): void {
-    this.#note(kinds.TraceStarted, trace, undefined, undefined, at, undefined, trace.info.headers.tenant)
+    this.#note(kinds.TraceStarted, trace, undefined, undefined, at, undefined, trace.headers.tenant)
   }
 
   nodeStarted(trace: Trace, node: string, attempt: number, at: number): void {

@@ -5,6 +5,7 @@ import type { FlowError } from "../FlowError.ts"
 import { spread } from "./branches.ts"
 import { answered, type AnyEffect } from "./effects.ts"
 import { Frame } from "./frame.ts"
+import { isDeep, onFreshStack } from "./nesting.ts"
 import type { Plan } from "./plan.ts"
 import type { Trace } from "./trace.ts"
 import { enterPlan, Walk } from "./walk.ts"
@@ -17,16 +18,14 @@ export const visitInner = (walk: Walk): AnyEffect =>
 
 const visitFlow = (walk: Walk, plan: Plan): AnyEffect => {
   const frame = new Frame(plan, walk)
-  const entered = enterPlan(walk.trace, frame, plan, walk.input, walk.scope, walk.a, walk.b, walk.depth)
+  const entered = enterPlan(walk.trace, frame, plan, walk.input, walk.scope, walk.a, walk.b, walk.depth + 1)
   if (!(entered instanceof Walk)) return Effect.flatMap(entered(walk), () => completed(walk.trace, frame))
   walk.inner = entered
-  const todo = entered.begin()
+  const deep = isDeep(walk.depth)
+  const todo = deep ? Effect.void : entered.begin()
   if (todo === undefined) return finishInner(walk, entered, frame)
   if (answered(todo) && todo._tag === "Failure") return todo
-  return Effect.flatMap(
-    entered.effect,
-    () => finishInner(walk, entered, frame)
-  )
+  return onFreshStack(deep, Effect.flatMap(entered.effect, () => finishInner(walk, entered, frame)))
 }
 
 const finishInner = (walk: Walk, inner: Walk, frame: Frame): AnyEffect => {

@@ -37,7 +37,7 @@ export class Outcomes {
   }
 
   #outcomeOf(trace: Trace, exit: TraceExit): AnyOutcome {
-    const { headers, meta, traceId } = trace.info
+    const { headers, meta, traceId } = trace
     const { failedAt, startedAt } = trace
     return {
       traceId,

@@ -10,6 +10,9 @@ import type { ErrorInfo, FlowEvent } from "../FlowEvent.ts"
 /** How many events wait for a reader at most, unless it says otherwise. */
 export const defaultCapacity = 16_384
 
+/** When something began that nobody watched then. */
+export const unknownTime = -1
+
 /** The kinds of events, as noted. */
 export const kinds = {
   TraceStarted: 0,

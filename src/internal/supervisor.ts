@@ -27,10 +27,11 @@ import { answered, type AnyEffect } from "./effects.ts"
 import { Hub } from "./hub.ts"
 import { joinIncomplete } from "./inner.ts"
 import { takeMeta } from "./json.ts"
+import { onFreshStack } from "./nesting.ts"
 import { Outcomes } from "./outcomes.ts"
 import type { Plan, Step } from "./plan.ts"
 import { Provided } from "./provided.ts"
-import { defaultCapacity } from "./subscription.ts"
+import { defaultCapacity, unknownTime } from "./subscription.ts"
 import { cut, messageOf } from "./text.ts"
 import { failureOf, Info, running, Trace, type TraceExit } from "./trace.ts"
 import { enterPlan, Walk } from "./walk.ts"
@@ -48,7 +49,7 @@ interface Drained {
 /** Parts and results that wait for whoever streams a trace. */
 const streamBuffer = 64
 
-const defaultHeaders: Headers = { tenant: "default", priority: 0 }
+const defaultHeaders: Headers = Object.freeze({ tenant: "default", priority: 0 })
 const noMeta: Meta = {}
 
 const cancelled = (reason: string | undefined): FlowErrorReason => ({ _tag: "TraceCancelled", reason })
@@ -179,16 +180,25 @@ export class Supervisor {
 
   /** Starts a trace if there is room for it, else lets it wait. */
   admit(trace: Trace): void {
-    const inside = this.#isInside(trace.parent)
-    if (!inside && this.#inFlight >= this.#maxInFlight) {
+    // Inside a trace of this runtime a run shares that trace's place: it can't wait for itself.
+    if (!trace.emitted && this.#isInside(trace.parent)) return this.#start(trace)
+    // An emit waits there as well, unless it would wait for nobody but the traces that it comes from.
+    if (this.#inFlight < this.#maxInFlight || this.#inFlight <= this.#placesAround(trace)) {
+      this.#take(trace)
+      this.#start(trace)
+    } else {
       this.#waiting.add(trace)
       this.#armDeadline(trace)
-      return
     }
-    // Inside a trace of this runtime a run shares that trace's place, and an emit takes one beyond the bound: neither can
-    // wait for itself.
-    if (!inside || trace.emitted) this.#take(trace)
-    this.#start(trace)
+  }
+
+  /** How many places of this runtime the traces hold that a message comes from. */
+  #placesAround(trace: Trace): number {
+    let places = 0
+    for (let outer = trace.parent; outer !== undefined; outer = outer.parent) {
+      if (outer.supervisor === this && outer.admitted && !outer.done) places++
+    }
+    return places
   }
 
   /** Whether a trace of this runtime, still open, is what a message comes from. */
@@ -233,13 +243,13 @@ export class Supervisor {
 
   #begin(trace: Trace): void {
     if (trace.emitted || this.hub.listening) trace.startedAt = this.clock.currentTimeMillisUnsafe()
-    if (trace.info.deadline !== undefined && this.pastDeadline(trace)) return this.#finish(trace, Exit.interrupt())
+    if (trace.deadline !== undefined && this.pastDeadline(trace)) return this.#finish(trace, Exit.interrupt())
     if (this.hub.listening) this.hub.traceStarted(trace, trace.startedAt)
     const scope = new AttemptScope()
     const entered = enterPlan(trace, trace.frame, this.plan, trace.input, scope, Way.start.a, Way.start.b, 0)
     if (!(entered instanceof Walk)) return this.#fork(trace, scope, entered(undefined))
     trace.root = entered
-    if (trace.nests) return this.#fork(trace, scope, Effect.andThen(Effect.yieldNow, entered.effect))
+    if (trace.nests) return this.#fork(trace, scope, onFreshStack(true, entered.effect))
     const todo = entered.begin()
     if (todo === undefined) this.#finish(trace, Exit.void)
     else if (answered(todo) && todo._tag === "Failure") this.#finish(trace, todo)
@@ -259,7 +269,7 @@ export class Supervisor {
   }
 
   #armDeadline(trace: Trace): void {
-    const { deadline } = trace.info
+    const { deadline } = trace
     if (deadline === undefined || trace.deadlineTimer !== undefined) return
     const left = Math.max(0, deadline - this.clock.currentTimeMillisUnsafe())
     trace.deadlineTimer = Effect.runForkWith(trace.context)(
@@ -268,12 +278,12 @@ export class Supervisor {
   }
 
   #expire(trace: Trace): void {
-    this.stop(trace, { _tag: "DeadlineExceeded", deadline: trace.info.deadline! })
+    this.stop(trace, { _tag: "DeadlineExceeded", deadline: trace.deadline! })
   }
 
   /** Whether a trace's deadline has passed; if so it is stopped. */
   pastDeadline(trace: Trace): boolean {
-    if (this.clock.currentTimeMillisUnsafe() < trace.info.deadline!) return false
+    if (this.clock.currentTimeMillisUnsafe() < trace.deadline!) return false
     this.#expire(trace)
     return true
   }
@@ -309,13 +319,7 @@ export class Supervisor {
   #abandon(trace: Trace): void {
     if (trace.done) return
     if (trace.state._tag === "Ending") return this.#conclude(trace, trace.state.exit, trace.state.reason)
-    const walks = trace.walks === undefined || trace.walks.size === 0
-      ? trace.root === undefined ? [] : [trace.root]
-      : [...trace.walks].filter((walk) => walk.atWork)
-    for (const walk of walks) {
-      const { attempt, step } = walk.deepest
-      this.hub.nodeStuck(trace, step.name, attempt)
-    }
+    for (const walk of trace.atWork(undefined)) walk.leftBehind()
     trace.graceTimer = undefined
     this.#finish(trace, Exit.interrupt())
   }
@@ -373,12 +377,17 @@ export class Supervisor {
   /** The one outcome of a trace. */
   #conclude(trace: Trace, exit: TraceExit, reason: FlowErrorReason | undefined): void {
     if (trace.done) return
-    this.#traces.delete(trace.info.traceId)
+    this.#traces.delete(trace.traceId)
     trace.deadlineTimer?.interruptUnsafe()
     trace.graceTimer?.interruptUnsafe()
     if (this.hub.listening) {
-      if (exit._tag === "Success") this.hub.traceSucceeded(trace, exit.value.length, trace.root?.leftAt || undefined)
-      else this.hub.traceEnded(trace, errorIn(exit), reason)
+      if (exit._tag === "Success") {
+        this.hub.traceSucceeded(
+          trace,
+          exit.value.length,
+          trace.root === undefined || trace.root.leftAt === unknownTime ? undefined : trace.root.leftAt
+        )
+      } else this.hub.traceEnded(trace, errorIn(exit), reason)
     }
     trace.letGo()
     trace.state = { _tag: "Done", exit }
@@ -403,9 +412,9 @@ export class Supervisor {
       return Effect.callback<A, unknown>((resume) => {
         trace.whenDone((exit) => {
           const end = view(trace, exit)
-          resume(trace.nests ? Effect.andThen(Effect.yieldNow, end) : end)
+          resume(onFreshStack(trace.nests, end))
         })
-        return this.#stopAndWait(trace, cancelled("its caller was interrupted"))
+        return onFreshStack(trace.nests, this.#stopAndWait(trace, cancelled("its caller was interrupted")))
       })
     })
   }
@@ -431,15 +440,15 @@ export class Supervisor {
     return Effect.withFiber((caller: AnyFiber) => {
       const trace = this.accept(input, options, caller, true)
       if (trace instanceof FlowError) return Exit.fail(trace)
-      const { traceId } = trace.info
+      const { traceId } = trace
       this.admit(trace)
       if (trace.taken) return Exit.succeed(traceId)
+      if (trace.state._tag === "Done") return Exit.fail(refusalOf(trace.state.exit))
       return Effect.callback<string, FlowError>((resume) => {
         trace.onAdmitted = () => {
           trace.onAdmitted = undefined
-          const exit = trace.state._tag === "Done" ? trace.state.exit : undefined
-          const refused = !trace.taken && exit?._tag === "Failure" ? errorIn(exit) : undefined
-          resume(refused instanceof FlowError ? Exit.fail(refused) : Exit.succeed(traceId))
+          const { state, taken } = trace
+          resume(!taken && state._tag === "Done" ? Exit.fail(refusalOf(state.exit)) : Exit.succeed(traceId))
         }
         return Effect.sync(() => {
           trace.onAdmitted = undefined
@@ -557,7 +566,7 @@ export class Supervisor {
         yield* Effect.forkDetach(Fiber.interruptAll(this.#observers))
       }
       if (this.#provided !== undefined) yield* this.#provided.close
-      const interrupted = left.map((trace) => trace.info.traceId)
+      const interrupted = left.map((trace) => trace.traceId)
       return { drained: open - interrupted.length, interrupted }
     })
   }
@@ -571,11 +580,16 @@ export class Supervisor {
   }
 }
 
-const headersOf = (given: Partial<Headers>): Headers => ({
-  tenant: given.tenant ?? defaultHeaders.tenant,
-  priority: given.priority ?? defaultHeaders.priority,
-  ...(given.topic === undefined ? undefined : { topic: given.topic })
-})
+/** Frozen: nobody can make one trace another's. */
+const headersOf = (given: Partial<Headers>): Headers =>
+  Object.freeze({
+    tenant: given.tenant ?? defaultHeaders.tenant,
+    priority: given.priority ?? defaultHeaders.priority,
+    ...(given.topic === undefined ? undefined : { topic: given.topic })
+  })
+
+/** Why a trace that never began has ended. */
+const refusalOf = (exit: TraceExit): FlowError => errorIn(exit) as FlowError
 
 const errorIn = (exit: Exit.Exit<unknown, unknown>): unknown => {
   if (exit._tag === "Success") return undefined

@@ -12,11 +12,16 @@ import type { Headers, Meta, TraceInfo } from "../Trace.ts"
 import type { AttemptScope } from "./attemptScope.ts"
 import type { Finished } from "./compensate.ts"
 import { Frame } from "./frame.ts"
+import { isDeep } from "./nesting.ts"
 import type { Step } from "./plan.ts"
+import { unknownTime } from "./subscription.ts"
 import type { Supervisor } from "./supervisor.ts"
 import type { Walk } from "./walk.ts"
 
-/** The service value behind `Trace.CurrentTrace`: what is known of a trace, and, for the engine alone, the trace. */
+/**
+ * The service value behind `Trace.CurrentTrace`: what is known of a trace, and, for the engine alone, the trace. The
+ * engine itself asks the trace, so that a node that writes here deceives nobody but its readers.
+ */
 export class Info implements TraceInfo {
   readonly traceId: string
   readonly flow: string
@@ -57,9 +62,6 @@ export type State =
   | { readonly _tag: "Ending"; readonly exit: TraceExit; readonly reason: FlowErrorReason | undefined }
   | { readonly _tag: "Done"; readonly exit: TraceExit }
 
-/** So many traces inside one another share one stack. */
-const maxNesting = 32
-
 export type TraceExit = Exit.Exit<ReadonlyArray<unknown>, unknown>
 
 export const waiting: State = { _tag: "Waiting" }
@@ -68,6 +70,11 @@ export const running: State = { _tag: "Running" }
 export class Trace {
   readonly supervisor: Supervisor
   readonly info: Info
+  readonly traceId: string
+  readonly headers: Headers
+  /** Milliseconds since the epoch. */
+  readonly deadline: number | undefined
+  meta: Meta
   readonly frame: Frame
   readonly input: unknown
   state: State = waiting
@@ -88,7 +95,7 @@ export class Trace {
   admitted = false
   /** Whether it has begun: accepted, for one that was emitted. */
   taken = false
-  startedAt = 0
+  startedAt = unknownTime
   failedAt: { readonly node: string; readonly attempt: number } | undefined
   /** The branches that run in fibers of their own: who is named when one is stuck. */
   walks: Set<Walk> | undefined
@@ -111,6 +118,10 @@ export class Trace {
   ) {
     this.supervisor = supervisor
     this.info = info
+    this.traceId = info.traceId
+    this.headers = info.headers
+    this.deadline = info.deadline
+    this.meta = info.meta
     this.frame = new Frame(supervisor.plan, undefined)
     this.input = input
     this.context = context
@@ -121,8 +132,7 @@ export class Trace {
   }
 
   fail(reason: FlowErrorReason, message: string, node?: string, attempt?: number): FlowError {
-    const { flow, traceId } = this.info
-    return new FlowError({ flow, traceId, node, attempt, reason, message })
+    return new FlowError({ flow: this.supervisor.plan.name, traceId: this.traceId, node, attempt, reason, message })
   }
 
   get done(): boolean {
@@ -142,7 +152,18 @@ export class Trace {
 
   /** Whether its start and its end wait for a fresh stack: every so many traces that run inside one another. */
   get nests(): boolean {
-    return this.depth % maxNesting === maxNesting - 1
+    return isDeep(this.depth)
+  }
+
+  /** The nodes at work, in the whole trace or within one visit: whoever is told as stuck. */
+  atWork(visit: Walk | undefined): ReadonlyArray<Walk> {
+    const outer = visit ?? this.root
+    const all = outer === undefined ? [...this.walks ?? []] : [outer, ...this.walks ?? []]
+    const working = all
+      .filter((walk) => walk === outer || visit === undefined || walk.frame.isWithin(visit))
+      .map((walk) => walk.deepest)
+      .filter((walk) => walk.isWorking)
+    return working.length > 0 || outer === undefined ? working : [outer]
   }
 
   /** What only an open trace needs: a chain of messages that send the next holds no more than its last. */
@@ -162,7 +183,8 @@ export class Trace {
   }
 
   annotate(added: Meta): void {
-    this.info.meta = { ...this.info.meta, ...added }
+    this.meta = { ...this.meta, ...added }
+    this.info.meta = this.meta
   }
 
   sendPart(step: Step, attempt: number, part: unknown): Effect.Effect<void> {

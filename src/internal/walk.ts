@@ -19,6 +19,7 @@ import type { Frame } from "./frame.ts"
 import { guard } from "./guard.ts"
 import { visitInner } from "./inner.ts"
 import type { Plan, Step, Target } from "./plan.ts"
+import { unknownTime } from "./subscription.ts"
 import { failureOf, type Trace } from "./trace.ts"
 import * as Way from "./way.ts"
 
@@ -39,7 +40,7 @@ export class Walk implements Iterator<AnyEffect, void> {
   step: Step
   input: unknown
   attempt = 1
-  startedAt = 0
+  startedAt = unknownTime
   a: number
   b: number
   /** Whether the guard has told of the last failure itself. */
@@ -55,7 +56,7 @@ export class Walk implements Iterator<AnyEffect, void> {
   #remembered = false
   #answers = 0
   /** When the step before ended, which is when this one begins: the clock is read once for both. */
-  leftAt = 0
+  leftAt = unknownTime
   #stashed: AnyEffect | undefined
   readonly #result: { done: boolean; value: AnyEffect } = { done: false, value: Effect.void }
 
@@ -129,7 +130,7 @@ export class Walk implements Iterator<AnyEffect, void> {
   #enter(): AnyEffect {
     const { frame, step, trace } = this
     if (trace.state._tag === "Stopping") return Effect.interrupt
-    if (trace.info.deadline !== undefined && trace.supervisor.pastDeadline(trace)) return Effect.interrupt
+    if (trace.deadline !== undefined && trace.supervisor.pastDeadline(trace)) return Effect.interrupt
     this.#phase = Running
     this.attempt = 1
     this.reported = false
@@ -153,7 +154,7 @@ export class Walk implements Iterator<AnyEffect, void> {
     const { step, trace } = this
     const { hub } = trace.supervisor
     if (hub.listening) this.#started()
-    else this.startedAt = 0
+    else this.startedAt = unknownTime
     const invalid = this.#invalidInput()
     if (invalid !== undefined) return invalid
     const effect = this.#run()
@@ -266,8 +267,8 @@ export class Walk implements Iterator<AnyEffect, void> {
 
   #started(): void {
     const { hub } = this.trace.supervisor
-    this.startedAt = this.leftAt > 0 ? this.leftAt : hub.now
-    this.leftAt = 0
+    this.startedAt = this.leftAt === unknownTime ? hub.now : this.leftAt
+    this.leftAt = unknownTime
     hub.nodeStarted(this.trace, this.step.name, this.attempt, this.startedAt)
   }
 
@@ -358,7 +359,7 @@ export class Walk implements Iterator<AnyEffect, void> {
   #turn(answer: LoopStep<unknown, unknown>): AnyEffect | undefined {
     const { step, trace } = this
     const { budget, maxHops, onExhausted } = step
-    if (trace.info.deadline !== undefined && trace.supervisor.pastDeadline(trace)) return Effect.interrupt
+    if (trace.deadline !== undefined && trace.supervisor.pastDeadline(trace)) return Effect.interrupt
     if (answer._tag === "Done") return this.#leaveLoop(answer.value)
     if (answer._tag !== "Continue") {
       return Exit.die(new Error(`loop "${step.name}" answered neither Loop.again(state) nor Loop.done(value)`))
@@ -431,8 +432,8 @@ export class Walk implements Iterator<AnyEffect, void> {
   }
 
   /** Whether a node is at work here, and not one of the branches that this walk waits for. */
-  get atWork(): boolean {
-    return this.deepest.#phase === Running
+  get isWorking(): boolean {
+    return this.#phase === Running
   }
 
   /** The walk that was at work: in a subflow, the innermost. */
@@ -440,23 +441,39 @@ export class Walk implements Iterator<AnyEffect, void> {
     return this.inner === undefined ? this : this.inner.deepest
   }
 
-  /** The fiber of this walk ended badly: says so, and where. `stopped` where the walk itself is not to blame. */
+  /** The fiber of this walk ended badly. `stopped` where the walk itself is not to blame. */
   ended(cause: Cause.Cause<unknown>, stopped: boolean): void {
     this.trace.leave(this.scope)
-    const { attempt, reported, startedAt, step, trace } = this.deepest
+    this.#endVisit(cause, stopped || this.trace.state._tag === "Stopping")
+  }
+
+  /** An attempt at a subflow ended badly: the visits within it have ended with it. */
+  endInner(cause: Cause.Cause<unknown>, stopped: boolean): void {
+    const { inner } = this
+    this.inner = undefined
+    if (inner !== undefined) inner.#endVisit(cause, stopped || this.trace.state._tag === "Stopping")
+  }
+
+  /** Says what became of the visit that is under way, and of those within it; the first failure is the trace's. */
+  #endVisit(cause: Cause.Cause<unknown>, stopped: boolean): void {
+    this.endInner(cause, stopped)
+    if (this.#phase !== Running) return
+    this.#phase = Done
+    const { attempt, startedAt, step, trace } = this
     const { hub } = trace.supervisor
-    if (stopped || trace.state._tag === "Stopping") {
-      if (this.deepest.#phase === Running) hub.nodeInterrupted(trace, step.name, attempt, startedAt)
-      return
-    }
-    // The first failure is the trace's; a parent that fails of it has nothing to add.
-    if (trace.failedAt !== undefined || this.deepest.#phase !== Running) return
-    trace.failedAt = { node: step.name, attempt }
+    if (stopped) return hub.nodeInterrupted(trace, step.name, attempt, startedAt)
+    trace.failedAt ??= { node: step.name, attempt }
     if (!hub.listening) return
     const failure = failureOf(cause)
     const error = "error" in failure ? failure.error : failure.defect
-    if (!reported) this.deepest.report(error)
+    if (!this.reported) this.report(error)
     hub.nodeFailed(trace, step.name, attempt, error)
+  }
+
+  /** The node at work resists: it is named, and nothing more is said of its visit. */
+  leftBehind(): void {
+    this.trace.supervisor.hub.nodeStuck(this.trace, this.step.name, this.attempt)
+    this.#phase = Done
   }
 }
 

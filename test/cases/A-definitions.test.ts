@@ -1,6 +1,6 @@
 /** Bad flow definitions. */
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Exit, Fiber, Layer, Schedule, Schema } from "effect"
+import { Context, Deferred, Effect, Exit, Fiber, Layer, Schedule, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import { Flow, FlowError, FlowObserver, FlowRuntime, Join, Loop, Node, Router } from "penguiflow"
 import { endOf, faultsOf, flowOf, node, Oops, program, settle } from "./kit.ts"
@@ -218,16 +218,19 @@ describe("a flow that can't be", () => {
     Effect.gen(function*() {
       for (const capacity of [Number.NaN, -1, 0, 1.5, "9" as never]) {
         let seen = 0
+        const release = yield* Deferred.make<void>()
         const observer = () =>
           FlowObserver.layer({
             name: "odd",
             capacity,
-            observe: (events) => Effect.sync(() => seen += events.length),
+            // Reads nothing while the flow is at work.
+            observe: (events) => Effect.andThen(Deferred.await(release), Effect.sync(() => seen += events.length)),
             onLost: () => Effect.void
           })
         const made = yield* Effect.exit(Effect.suspend(() =>
           FlowRuntime.make(flowOf([id("a").to()])).pipe(
             Effect.tap((runtime) => Effect.forEach(Array.from({ length: 20_000 }, (_, i) => i), (n) => runtime.run(n))),
+            Effect.tap(() => Deferred.succeed(release, undefined)),
             Effect.tap(() => settle()),
             Effect.provide(observer())
           )

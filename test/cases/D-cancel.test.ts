@@ -288,13 +288,22 @@ describe("cancel", () => {
 })
 
 describe("what was done is undone", () => {
-  /** A node whose effect is counted, and uncounted by its compensation. */
+  /** A node whose effect is counted, and uncounted by its compensation; or by itself, where its value gets lost. */
   const counted = (run: (n: number, count: Effect.Effect<void>) => Effect.Effect<number, never, Scope.Scope>) => {
     const ledger = { done: 0, undone: 0 }
     const charge = Node.make("charge", {
       input: Schema.Number,
       output: Schema.Number,
-      run: (n) => run(n, Effect.sync(() => void ledger.done++)),
+      run: (n) => {
+        let done = false
+        return run(
+          n,
+          Effect.sync(() => {
+            done = true
+            ledger.done++
+          })
+        ).pipe(Effect.onInterrupt(() => Effect.sync(() => void (ledger.undone += done ? 1 : 0))))
+      },
       compensate: () => Effect.sync(() => void ledger.undone++)
     })
     return { ledger, charge }
@@ -417,6 +426,14 @@ describe("cancel and completion in a race", () => {
         policy,
         run: (n) => {
           const fails = random(12) === 0
+          let did = false
+          const does = () => {
+            did = true
+            ledger.done++
+            return n
+          }
+          // What is done, and whose value gets lost in an interruption, undoes itself.
+          const undoes = Effect.onInterrupt(() => Effect.sync(() => void (ledger.undone += did ? 1 : 0)))
           const body = Effect.acquireRelease(
             Effect.sync(() => void ledger.open++),
             () => Effect.andThen(turns(random(2)), Effect.sync(() => void ledger.open--))
@@ -424,17 +441,16 @@ describe("cancel and completion in a race", () => {
             Effect.andThen(turns(random(4))),
             Effect.andThen(Effect.suspend(() => {
               if (fails) return Effect.fail(new Oops({ n }))
-              ledger.done++
-              return Effect.succeed(n)
+              return Effect.succeed(does())
             }))
           )
           switch (random(4)) {
             case 0:
-              return Effect.uninterruptible(body)
+              return undoes(Effect.uninterruptible(body))
             case 1:
-              return fails ? Effect.fail(new Oops({ n })) : Effect.sync(() => (ledger.done++, n))
+              return fails ? Effect.fail(new Oops({ n })) : undoes(Effect.sync(does))
             default:
-              return body
+              return undoes(body)
           }
         },
         compensate: () => Effect.andThen(turns(random(2)), Effect.sync(() => void ledger.undone++))
