@@ -179,6 +179,8 @@ export interface JobStore {
   readonly sweep: (flows: ReadonlyArray<string>) => Effect.Effect<Swept, JobError>
   /** In the order in which they came. */
   readonly list: (filter: Filter) => Effect.Effect<ReadonlyArray<JobRecord>, JobError>
+  /** Which of these have ended or are not known: what `await` asks, again and again. */
+  readonly ended: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<string>, JobError>
   /** Ends a waiting job, asks for the end of a running one. False where it has ended, or is not known. */
   readonly cancel: (id: string, reason: string | undefined) => Effect.Effect<boolean, JobError>
   /** Makes dead and cancelled jobs wait again, with all their tries. How many. */

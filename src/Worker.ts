@@ -71,7 +71,7 @@ export interface Options<in E = unknown> {
   readonly pollInterval?: Duration.Input | undefined
   /** How long one question to the queue may take; default 4 seconds, at most a lease. */
   readonly queryTimeout?: Duration.Input | undefined
-  /** How long a job that is stopped may resist; default 1 second. */
+  /** How long a job that is stopped may resist; default 800 milliseconds. More than a second is too long for a shutdown. */
   readonly interruptGrace?: Duration.Input | undefined
 }
 
@@ -221,7 +221,7 @@ const settingsOf: (
       grace: millis(options.grace, 30_000),
       poll: Math.max(10, millis(options.pollInterval, 1000)),
       queryTimeout: Math.min(lease, millis(options.queryTimeout, 4000)),
-      interruptGrace: millis(options.interruptGrace, 1000),
+      interruptGrace: millis(options.interruptGrace, 800),
       maxResult,
       tenantConcurrency: options.tenantConcurrency === undefined
         ? undefined

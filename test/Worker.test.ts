@@ -283,7 +283,7 @@ describe("Worker", () => {
       )
       yield* Effect.scoped(Effect.gen(function*() {
         const queue = yield* JobQueue.JobQueue
-        const context = yield* Layer.build(worker(flow))
+        const context = yield* Layer.build(worker(flow, { lease: "30 seconds" }))
         const service = Context.get(context, Worker.Worker)
         yield* queue.enqueue(flow, "stuck", { id: "stuck" })
         yield* queue.enqueue(flow, "fine", { id: "fine" })

@@ -347,6 +347,14 @@ export const makeStore = (): JobStore.JobStore => {
 
     list: (filter) => Effect.sync(() => find(filter).map((row) => ({ ...row }))),
 
+    ended: (ids) =>
+      Effect.sync(() =>
+        ids.filter((id) => {
+          const state = rows.get(id)?.state
+          return state !== "queued" && state !== "running"
+        })
+      ),
+
     cancel: (id, reason) =>
       at((now) => {
         const row = rows.get(id)

@@ -38,12 +38,9 @@ export const jobFailure = (
 /** What a trace failed with, as it is stored. `at` is where, where that is known. */
 export const failureIn = (error: unknown, codecs: FlowCodecs, attempt: number): Failure => {
   if (error instanceof FlowError) {
-    const words = error.reason._tag === "NodeDied"
-      ? `${error.message}: ${messageOf(error.reason.defect)}`
-      : error.message
     return {
       code: error.code,
-      message: clean(words),
+      message: clean(error.message),
       node: error.node,
       attempt,
       detail: detailOf(plainReason(error.reason)),

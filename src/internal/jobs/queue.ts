@@ -237,9 +237,10 @@ const watchEnds: (
     const look = Effect.fnUntraced(function*() {
       const ids = [...waiting.keys()]
       for (let i = 0; i < ids.length; i += looksAtOnce) {
-        const some = ids.slice(i, i + looksAtOnce)
-        const records = new Map((yield* store.list({ ids: some, limit: some.length })).map((it) => [it.id, it]))
-        for (const id of some) {
+        const ends = yield* store.ended(ids.slice(i, i + looksAtOnce))
+        if (ends.length === 0) continue
+        const records = new Map((yield* store.list({ ids: ends, limit: ends.length })).map((it) => [it.id, it]))
+        for (const id of ends) {
           const record = records.get(id)
           if (record === undefined) answer(id, Exit.fail(notFound(id)))
           else if (ended(record)) answer(id, Exit.succeed(record))

@@ -69,7 +69,9 @@ interface Running {
 
 interface Pending {
   readonly job: Running
-  readonly settlement: Settlement
+  settlement: Settlement
+  /** How often the store would not take it alone. */
+  refusals: number
 }
 
 /** What a worker did in its shutdown. */
@@ -80,10 +82,12 @@ export interface Drained {
 }
 
 const settleAtOnce = 200
+/** Characters of results in one write. */
+const settleSize = 4 * 1024 * 1024
 /** Log lines about a queue that fails: one, then one each … milliseconds. */
 const logEvery = 5000
 /** A shutdown ends within its grace and two seconds: what the steps after the grace may take of them. */
-const interruptWithin = 1200
+const interruptWithin = 1000
 const recordWithin = 600
 
 export class WorkerCore {
@@ -106,6 +110,7 @@ export class WorkerCore {
   #failingSince: number | undefined
   #failures = 0
   #loggedAt = -Infinity
+  #told = false
   #answered = false
   #lostClaim = false
   #cancelAsked = false
@@ -172,7 +177,8 @@ export class WorkerCore {
     this.#failingSince = undefined
     this.#event({ _tag: "QueueRecovered", at: this.#clock.currentTimeMillisUnsafe(), downMs, failures: this.#failures })
     this.#failures = 0
-    this.#loggedAt = -Infinity
+    if (!this.#told) return Effect.void
+    this.#told = false
     return Effect.logInfo(`worker ${this.#settings.id}: the job queue answers again, after ${downMs} ms`)
   }
 
@@ -184,6 +190,7 @@ export class WorkerCore {
     this.#event({ _tag: "QueueFailed", at: this.#clock.currentTimeMillisUnsafe(), operation, message })
     if (now - this.#loggedAt < logEvery) return Effect.void
     this.#loggedAt = now
+    this.#told = true
     return Effect.logWarning(
       `worker ${this.#settings.id}: the job queue fails (${operation}, ${this.#failures} so far), trying again: ${message}`
     )
@@ -498,7 +505,7 @@ export class WorkerCore {
     job.stage = "Ended"
     job.timer?.interruptUnsafe()
     if (settlement === undefined) return this.#forget(job)
-    this.#pending.push({ job, settlement })
+    this.#pending.push({ job, settlement, refusals: 0 })
     this.#settling.ring()
     this.#taking.ring()
   }
@@ -513,18 +520,70 @@ export class WorkerCore {
 
   /** One write at a time, of all outcomes that have come up meanwhile: under load they share it, else none waits. */
   get settles(): Effect.Effect<void> {
+    let most = settleAtOnce
     const step = Effect.gen({ self: this }, function*() {
       if (this.#pending.length === 0) return yield* this.#settling.wait
-      const batch = this.#pending.slice(0, settleAtOnce)
-      const accepted = yield* this.#ask("settle", this.#store.settle(batch.map((it) => it.settlement)))
-      this.#pending.splice(0, batch.length)
+      const batch = this.#batch(most)
+      const exit = yield* Effect.exit(this.#ask("settle", this.#store.settle(batch.map((it) => it.settlement))))
+      if (exit._tag === "Failure") {
+        if (Cause.hasInterruptsOnly(exit.cause)) return yield* Effect.interrupt
+        // It may be one of them that the store can't take: by themselves, and each behind the others.
+        most = 1
+        if (batch.length === 1) this.#postpone(batch[0]!)
+        return yield* Effect.failCause(exit.cause)
+      }
+      most = settleAtOnce
+      const gone = new Set(batch)
+      this.#pending.splice(0, this.#pending.length, ...this.#pending.filter((it) => !gone.has(it)))
+      const refused: Array<Running> = []
       for (let i = 0; i < batch.length; i++) {
         const { job, settlement } = batch[i]!
-        if (accepted[i] === true) this.#settled(job, settlement)
-        else this.#lose(job)
+        if (exit.value[i] === true) this.#settled(job, settlement)
+        else refused.push(job)
       }
+      if (refused.length > 0) yield* this.#refused(refused)
     })
     return this.#forever(step, this.#settling)
+  }
+
+  /** The outcomes that have waited longest, as many as go into one write. */
+  #batch(most: number): ReadonlyArray<Pending> {
+    let size = 0
+    let count = 0
+    for (const { settlement } of this.#pending) {
+      size += settlement._tag === "Done" ? settlement.results.length : 0
+      if (count > 0 && size > settleSize || count >= most) break
+      count++
+    }
+    return this.#pending.slice(0, count)
+  }
+
+  #postpone(it: Pending): void {
+    const at = this.#pending.indexOf(it)
+    if (at < 0) return
+    this.#pending.splice(at, 1)
+    this.#pending.push(it)
+    // While the store takes others, what it will not take is its contents.
+    if (this.#failures > 1 || it.settlement._tag !== "Done" || ++it.refusals < 5) return
+    const { claim } = it.job
+    const issue = "the store refuses it"
+    const message = `The job succeeded, and its result can't be stored: ${issue}`
+    const attempt = claim.failures + claim.crashes + 1
+    const failure = jobFailure("UNSTORABLE_RESULT", message, { _tag: "UnstorableResult", issue }, attempt)
+    it.settlement = { ...lease(claim), _tag: "Dead", failure }
+  }
+
+  /** Whose outcomes came too late. Whoever has such a job now is told how long it took: it may need as long. */
+  #refused(jobs: ReadonlyArray<Running>): Effect.Effect<void> {
+    const { lease: leaseMs } = this.#settings
+    const silent = Math.max(...jobs.map((job) => this.#now() - job.renewedAt))
+    for (const job of jobs) this.#lose(job)
+    return silent <= leaseMs
+      ? Effect.void
+      : Effect.ignore(this.#ask(
+        "renew",
+        this.#store.renew(jobs.map((job) => lease(job.claim)), { leaseMs, stalledMs: Math.min(silent, 3 * leaseMs) })
+      ))
   }
 
   #settled(job: Running, settlement: Settlement): void {
@@ -590,7 +649,7 @@ export class WorkerCore {
         return yield* this.#renewing.wait
       }
       // Rung by the first job after none, whose lease is fresh, or by a cancel, which is asked about at once.
-      if ((yield* this.#renewing.waitFor(every)) && !this.#cancelAsked) return
+      if (!this.#cancelAsked && (yield* this.#renewing.waitFor(every)) && !this.#cancelAsked) return
       this.#cancelAsked = false
       const now = this.#now()
       const gap = last === -Infinity ? 0 : now - last
@@ -598,19 +657,21 @@ export class WorkerCore {
       const jobs = [...this.#jobs.values()]
       if (jobs.length === 0) return
       const stalledMs = gap > leaseMs ? Math.min(gap, 3 * leaseMs) : 0
-      const exit = yield* Effect.exit(this.#ask(
-        "renew",
-        this.#store.renew(jobs.map((job) => lease(job.claim)), { leaseMs, stalledMs }),
-        Math.min(this.#settings.queryTimeout, Math.max(50, leaseMs / 3))
-      ))
+      // An answer that comes when a lease has ended is of no use; one that is over already is asked about all the same.
+      const left = Math.min(...jobs.map((job) => job.stage === "Ended" ? Infinity : job.renewedAt + leaseMs - now))
+      const bound = Math.min(this.#settings.queryTimeout, leaseMs / 3, left > 0 ? Math.max(20, left) : Infinity)
+      const exit = yield* Effect.exit(
+        this.#ask("renew", this.#store.renew(jobs.map((job) => lease(job.claim)), { leaseMs, stalledMs }), bound)
+      )
       if (exit._tag === "Failure") {
         if (Cause.hasInterruptsOnly(exit.cause)) return yield* Effect.interrupt
         const late = this.#now()
         // Nobody says that the leases still hold: by now somebody else may have the jobs.
         for (const job of this.#jobs.values()) {
-          if (job.stage !== "Ended" && job.stop === undefined && late - job.renewedAt >= leaseMs) this.#lose(job)
+          if (job.stage !== "Ended" && job.stop === undefined && late - job.renewedAt >= leaseMs * 0.98) this.#lose(job)
         }
-        return yield* Effect.sleep(Duration.millis(Math.min(every, 250)))
+        this.#cancelAsked = true
+        return yield* Effect.sleep(Duration.millis(Math.max(10, Math.min(every, 250, left - (late - now)))))
       }
       const lost = new Set(exit.value.lost.map(keyOf))
       const cancelled = new Map(exit.value.cancelled.map((it) => [keyOf(it), it.reason]))

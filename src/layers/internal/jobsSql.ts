@@ -516,6 +516,15 @@ export const makeStore: (
             (rows) => rows.map(toRecord)
           )
         ),
+      ended: (ids) =>
+        run(
+          "ended",
+          Effect.map(
+            sql<{ id: string }>`SELECT g.id FROM ${given(ids.map((id) => ({ id })), { id: "text" })}
+              LEFT JOIN ${t} t ON t.id = g.id WHERE t.id IS NULL OR t.finished_at IS NOT NULL`,
+            (rows) => rows.map((row) => row.id)
+          )
+        ),
       cancel: (id, reason) =>
         run(
           "cancel",
