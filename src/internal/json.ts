@@ -79,7 +79,7 @@ const takeRecord = (value: object, path: string, depth: number, budget: Budget):
 export const takeMeta = (meta: unknown): { readonly meta: Meta } | { readonly key: string } => {
   try {
     if (typeof meta !== "object" || meta === null || Array.isArray(meta) || !isPlain(meta)) return { key: "meta" }
-    return { meta: takeRecord(meta, "", 0, { left: maxValues }) }
+    return { meta: Object.freeze(takeRecord(meta, "", 0, { left: maxValues })) }
   } catch (thrown) {
     return { key: thrown instanceof NotJson && thrown.path !== "" ? thrown.path : "meta" }
   }

@@ -10,6 +10,7 @@ import type { FlowError } from "../FlowError.ts"
 import * as FlowObserver from "../FlowObserver.ts"
 import type { FlowRuntime, Options, RunOptions } from "../FlowRuntime.ts"
 import { CurrentTrace } from "../Trace.ts"
+import * as Entries from "./entries.ts"
 import { planOf } from "./plan.ts"
 import { Supervisor } from "./supervisor.ts"
 import type { Trace, TraceExit } from "./trace.ts"
@@ -55,13 +56,13 @@ export const makeRuntime = <In, Out, E, R, Part>(
     // The supervisor's fiber: as long as it lives the runtime does.
     yield* Effect.forkScoped(Effect.ensuring(Effect.never, supervisor.close), { startImmediately: true })
     const runtime = {
-      run: (input: unknown, opts?: RunOptions) => supervisor.run(input, opts, one),
-      runAll: (input: unknown, opts?: RunOptions) => supervisor.run(input, opts, all),
-      stream: (input: unknown, opts?: RunOptions) => supervisor.stream(input, opts),
-      emit: (input: unknown, opts?: RunOptions) => supervisor.emit(input, opts),
+      run: (input: unknown, opts?: RunOptions) => Entries.run(supervisor, input, opts, one),
+      runAll: (input: unknown, opts?: RunOptions) => Entries.run(supervisor, input, opts, all),
+      stream: (input: unknown, opts?: RunOptions) => Entries.stream(supervisor, input, opts),
+      emit: (input: unknown, opts?: RunOptions) => Entries.emit(supervisor, input, opts),
       fetch: supervisor.outcomes.fetch,
-      cancel: (traceId: string, reason?: string) => supervisor.cancel(traceId, reason),
-      events: supervisor.events,
+      cancel: (traceId: string, reason?: string) => Entries.cancel(supervisor, traceId, reason),
+      events: Entries.events(supervisor),
       open: Effect.sync(() => supervisor.open),
       shutdown: (opts?: { readonly grace?: Duration.Input | undefined }) =>
         supervisor.shutdown(Duration.toMillis(Duration.fromInputUnsafe(opts?.grace ?? defaultGrace)))
@@ -92,7 +93,7 @@ export const runOnce = <In, Out, E, R>(
     const plan = planOf(flow)
     const supervisor = new Supervisor(plan, caller.context, { maxInFlight: 1 })
     const observers = FlowObserver.fromContext(caller.context)
-    const running = supervisor.run(input, options, one) as Effect.Effect<Out, E | FlowError, R>
+    const running = Entries.run(supervisor, input, options, one) as Effect.Effect<Out, E | FlowError, R>
     if (observers.length === 0 && !plan.layered) return running
     supervisor.observe(observers)
     return Effect.ensuring(running, supervisor.closeWithin(observersGrace))

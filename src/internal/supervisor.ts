@@ -2,38 +2,31 @@
  * The supervisor: takes messages, starts a trace for each while there is room, knows them by their ids, and turns every
  * end into exactly one outcome.
  */
-import * as Arr from "effect/Array"
-import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Queue from "effect/Queue"
-import * as References from "effect/References"
 import * as Scheduler from "effect/Scheduler"
 import * as Semaphore from "effect/Semaphore"
-import * as Stream from "effect/Stream"
-import * as Tracer from "effect/Tracer"
 import { FlowError, type FlowErrorReason } from "../FlowError.ts"
-import type { FlowEvent } from "../FlowEvent.ts"
 import type { FlowObserver } from "../FlowObserver.ts"
-import type { Item, Options, RunOptions } from "../FlowRuntime.ts"
-import { CurrentTrace, type Headers, type Meta } from "../Trace.ts"
+import type { Options, RunOptions } from "../FlowRuntime.ts"
+import { CurrentTrace } from "../Trace.ts"
 import { AttemptScope } from "./attemptScope.ts"
 import { closeScopes, compensate } from "./compensate.ts"
 import { answered, type AnyEffect } from "./effects.ts"
 import { Hub } from "./hub.ts"
 import { joinIncomplete } from "./inner.ts"
-import { takeMeta } from "./json.ts"
+import { Intake } from "./intake.ts"
 import { onFreshStack } from "./nesting.ts"
 import { Outcomes } from "./outcomes.ts"
 import type { Plan, Step } from "./plan.ts"
 import { Provided } from "./provided.ts"
 import { defaultCapacity, unknownTime } from "./subscription.ts"
-import { cut, messageOf } from "./text.ts"
-import { failureOf, Info, running, Trace, type TraceExit } from "./trace.ts"
+import { messageOf } from "./text.ts"
+import { failureOf, Info, running, type Trace, type TraceExit } from "./trace.ts"
 import { enterPlan, Walk } from "./walk.ts"
 import { watch } from "./watch.ts"
 import * as Way from "./way.ts"
@@ -46,13 +39,6 @@ interface Drained {
   readonly interrupted: ReadonlyArray<string>
 }
 
-/** Parts and results that wait for whoever streams a trace. */
-const streamBuffer = 64
-
-const defaultHeaders: Headers = Object.freeze({ tenant: "default", priority: 0 })
-const noMeta: Meta = {}
-
-const cancelled = (reason: string | undefined): FlowErrorReason => ({ _tag: "TraceCancelled", reason })
 const shuttingDown: FlowErrorReason = { _tag: "ShuttingDown" }
 
 export class Supervisor {
@@ -67,13 +53,10 @@ export class Supervisor {
   #state: "Open" | "Draining" | "Closed" = "Open"
   readonly #traces = new Map<string, Trace>()
   readonly #waiting = new Set<Trace>()
+  readonly #intake: Intake
   readonly outcomes: Outcomes
   #inFlight = 0
   #admitting = false
-  #ids = 0
-  #idPrefix: string | undefined
-  #caller: Context.Context<never> | undefined
-  #callerContext: Context.Context<never> | undefined
   #permits: Array<Semaphore.Semaphore | undefined> | undefined
   #onEmpty: (() => void) | undefined
   #shutdown: Fiber.Fiber<Drained> | undefined
@@ -84,6 +67,7 @@ export class Supervisor {
   constructor(plan: Plan, context: Context.Context<never>, options: Options) {
     this.plan = plan
     this.#context = context
+    this.#intake = new Intake(this, context)
     this.clock = Context.get(context, Clock.Clock)
     this.hub = new Hub(plan.name, this.clock, () => Context.get(context, Scheduler.Scheduler).makeDispatcher())
     this.outcomes = new Outcomes(plan.name, this.clock, () => this.#release())
@@ -97,85 +81,29 @@ export class Supervisor {
     return this.#traces.size
   }
 
+  isOpen(traceId: string): boolean {
+    return this.#traces.has(traceId)
+  }
+
+  find(traceId: string): Trace | undefined {
+    return this.#traces.get(traceId)
+  }
+
   // ---------------------------------------------------------------- taking messages
 
-  /** A message becomes a trace, or is refused. */
-  accept(
-    input: unknown,
-    options: RunOptions | undefined,
-    caller: AnyFiber,
-    emitted: boolean
-  ): Trace | FlowError {
-    const traceId = options?.traceId ?? this.#nextId()
-    const refuse = (reason: FlowErrorReason, message: string): FlowError =>
-      new FlowError({ flow: this.plan.name, traceId, node: undefined, attempt: undefined, reason, message })
+  accept(input: unknown, options: RunOptions | undefined, caller: AnyFiber, emitted: boolean): Trace | FlowError {
     const outer = Info.traceOf(Context.getOrUndefined(caller.context, CurrentTrace))
     const parent = outer?.done === true ? undefined : outer
-    if (this.#state !== "Open" && !this.#isInside(parent)) {
-      return refuse(shuttingDown, "The runtime is shutting down and takes no more messages")
-    }
-    if (this.#traces.has(traceId)) {
-      return refuse(
-        { _tag: "DuplicateTrace" },
-        "A trace with this id is open: choose another id, or wait until it has ended"
-      )
-    }
-    let meta = noMeta
-    if (options?.meta !== undefined) {
-      const taken = takeMeta(options.meta)
-      if ("key" in taken) {
-        return refuse(
-          { _tag: "InvalidMeta", key: taken.key },
-          `The meta has at "${
-            cut(taken.key)
-          }" what is not JSON: a connection, a lock or a client is a service, provided by a Layer`
-        )
-      }
-      meta = taken.meta
-    }
-    const headers = options?.headers === undefined ? defaultHeaders : headersOf(options.headers)
-    const info = new Info(traceId, this.plan.name, headers, meta, this.#deadlineOf(options?.deadline))
-    const trace = new Trace(this, info, input, this.#contextFor(caller), parent, emitted)
-    this.#traces.set(traceId, trace)
+    const trace = this.#intake.take(input, options, caller, parent, emitted)
+    if (trace instanceof FlowError) return trace
+    this.#traces.set(trace.traceId, trace)
     if (emitted) this.outcomes.expect()
     return trace
   }
 
-  /** A random UUID, from the second message on with a count behind it. */
-  #nextId(): string {
-    const prefix = this.#idPrefix ??= globalThis.crypto.randomUUID()
-    const id = this.#ids === 0 ? prefix : `${prefix}-${this.#ids.toString(36)}`
-    this.#ids++
-    // A caller may have chosen the same.
-    return this.#traces.has(id) ? this.#nextId() : id
-  }
-
-  #deadlineOf(deadline: Duration.Input | undefined): number | undefined {
-    if (deadline === undefined) return undefined
-    const now = this.clock.currentTimeMillisUnsafe()
-    const left = Duration.fromInput(deadline)
-    if (left._tag === "None") return now
-    const millis = Duration.toMillis(left.value)
-    return millis === Infinity ? undefined : Number.isNaN(millis) ? now : now + millis
-  }
-
-  /** The runtime's services with the caller's span and log annotations, merged once per caller. */
-  #contextFor(caller: AnyFiber): Context.Context<never> {
-    if (caller.context === this.#caller) return this.#callerContext!
-    this.#caller = caller.context
-    return this.#callerContext = this.#mergeCaller(caller.context)
-  }
-
-  #mergeCaller(caller: Context.Context<never>): Context.Context<never> {
-    if (caller === this.#context) return caller
-    let context = this.#context
-    const span = Context.getOrUndefined(caller, Tracer.ParentSpan)
-    if (span !== undefined) context = Context.add(context, Tracer.ParentSpan, span)
-    const annotations = Context.get(caller, References.CurrentLogAnnotations)
-    if (Object.keys(annotations).length > 0) {
-      context = Context.add(context, References.CurrentLogAnnotations, annotations)
-    }
-    return context
+  /** Once it shuts down, only for the sake of traces that are open. */
+  takesFrom(parent: Trace | undefined): boolean {
+    return this.#state === "Open" || this.#isInside(parent)
   }
 
   /** Starts a trace if there is room for it, else lets it wait. */
@@ -397,115 +325,6 @@ export class Supervisor {
     if (this.#traces.size === 0) this.#onEmpty?.()
   }
 
-  // ---------------------------------------------------------------- the ways in
-
-  run<A>(
-    input: unknown,
-    options: RunOptions | undefined,
-    view: (trace: Trace, exit: TraceExit) => Exit.Exit<A, unknown>
-  ): Effect.Effect<A, unknown> {
-    return Effect.withFiber((caller: AnyFiber) => {
-      const trace = this.accept(input, options, caller, false)
-      if (trace instanceof FlowError) return Exit.fail(trace)
-      this.admit(trace)
-      if (trace.state._tag === "Done") return view(trace, trace.state.exit)
-      return Effect.callback<A, unknown>((resume) => {
-        trace.whenDone((exit) => {
-          const end = view(trace, exit)
-          resume(onFreshStack(trace.nests, end))
-        })
-        return onFreshStack(trace.nests, this.#stopAndWait(trace, cancelled("its caller was interrupted")))
-      })
-    })
-  }
-
-  #stopAndWait(trace: Trace, reason: FlowErrorReason): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      this.stop(trace, reason)
-      return this.#awaitEnd(trace)
-    })
-  }
-
-  #awaitEnd(trace: Trace): Effect.Effect<void> {
-    return trace.done
-      ? Effect.void
-      : Effect.callback<void>((resume) => {
-        const listener = () => resume(Effect.void)
-        trace.whenDone(listener)
-        return Effect.sync(() => trace.forget(listener))
-      })
-  }
-
-  emit(input: unknown, options: RunOptions | undefined): Effect.Effect<string, FlowError> {
-    return Effect.withFiber((caller: AnyFiber) => {
-      const trace = this.accept(input, options, caller, true)
-      if (trace instanceof FlowError) return Exit.fail(trace)
-      const { traceId } = trace
-      this.admit(trace)
-      if (trace.taken) return Exit.succeed(traceId)
-      if (trace.state._tag === "Done") return Exit.fail(refusalOf(trace.state.exit))
-      return Effect.callback<string, FlowError>((resume) => {
-        trace.onAdmitted = () => {
-          trace.onAdmitted = undefined
-          const { state, taken } = trace
-          resume(!taken && state._tag === "Done" ? Exit.fail(refusalOf(state.exit)) : Exit.succeed(traceId))
-        }
-        return Effect.sync(() => {
-          trace.onAdmitted = undefined
-          this.stop(trace, cancelled("its caller was interrupted"))
-        })
-      })
-    })
-  }
-
-  stream(input: unknown, options: RunOptions | undefined): Stream.Stream<Item<unknown, unknown>, unknown> {
-    const open = Effect.withFiber((caller: AnyFiber) => {
-      const trace = this.accept(input, options, caller, false)
-      if (trace instanceof FlowError) return Exit.fail(trace)
-      return Effect.map(Queue.bounded<Item<unknown, unknown>, unknown>(streamBuffer), (queue) => {
-        trace.sink = queue
-        trace.whenDone((exit) => {
-          if (exit._tag === "Success") Queue.failCauseUnsafe(queue, Cause.fail(Cause.Done()))
-          else Queue.failCauseUnsafe(queue, exit.cause)
-        })
-        this.admit(trace)
-        return { queue, trace }
-      })
-    })
-    return Stream.unwrap(Effect.map(
-      Effect.acquireRelease(open, ({ queue, trace }) =>
-        trace.done
-          ? Effect.void
-          : Effect.andThen(this.#stopAndWait(trace, cancelled("its consumer left")), Queue.shutdown(queue))),
-      ({ queue }) => Stream.fromQueue(queue)
-    ))
-  }
-
-  cancel(traceId: string, reason: string | undefined): Effect.Effect<boolean> {
-    return Effect.suspend(() => {
-      const trace = this.#traces.get(traceId)
-      return trace === undefined ? Exit.succeed(false) : Effect.as(this.#stopAndWait(trace, cancelled(reason)), true)
-    })
-  }
-
-  get events(): Stream.Stream<FlowEvent> {
-    return Stream.unwrap(Effect.map(
-      Effect.acquireRelease(
-        Effect.sync(() => this.hub.subscribe(defaultCapacity)),
-        (subscription) => Effect.sync(() => this.hub.unsubscribe(subscription))
-      ),
-      (subscription) => {
-        const pull: Effect.Effect<Arr.NonEmptyReadonlyArray<FlowEvent>, Cause.Done> = Effect
-          .flatMap(
-            subscription.take,
-            (events) =>
-              events === undefined ? Cause.done() : Arr.isReadonlyArrayNonEmpty(events) ? Effect.succeed(events) : pull
-          )
-        return Stream.fromPull(Effect.succeed(pull))
-      }
-    ))
-  }
-
   // ---------------------------------------------------------------- what steps share
 
   /** The permits of a step whose policy bounds its concurrency. */
@@ -557,7 +376,7 @@ export class Supervisor {
       if (open > 0 && grace > 0) yield* this.#emptyWithin(grace)
       const left = [...this.#traces.values()]
       for (const trace of left) this.stop(trace, shuttingDown)
-      yield* Effect.forEach(left, (trace) => this.#awaitEnd(trace), { discard: true })
+      yield* Effect.forEach(left, (trace) => trace.end, { discard: true })
       this.#state = "Closed"
       this.outcomes.close()
       this.hub.close()
@@ -579,17 +398,6 @@ export class Supervisor {
     return Effect.asVoid(Effect.timeoutOption(empty, Duration.millis(grace)))
   }
 }
-
-/** Frozen: nobody can make one trace another's. */
-const headersOf = (given: Partial<Headers>): Headers =>
-  Object.freeze({
-    tenant: given.tenant ?? defaultHeaders.tenant,
-    priority: given.priority ?? defaultHeaders.priority,
-    ...(given.topic === undefined ? undefined : { topic: given.topic })
-  })
-
-/** Why a trace that never began has ended. */
-const refusalOf = (exit: TraceExit): FlowError => errorIn(exit) as FlowError
 
 const errorIn = (exit: Exit.Exit<unknown, unknown>): unknown => {
   if (exit._tag === "Success") return undefined

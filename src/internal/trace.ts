@@ -145,6 +145,17 @@ export class Trace {
     else (this.#onDone ??= []).push(listener)
   }
 
+  /** Waits for the outcome. */
+  get end(): Effect.Effect<void> {
+    return this.done
+      ? Effect.void
+      : Effect.callback<void>((resume) => {
+        const listener = () => resume(Effect.void)
+        this.whenDone(listener)
+        return Effect.sync(() => this.forget(listener))
+      })
+  }
+
   forget(listener: (exit: TraceExit) => void): void {
     const at = this.#onDone?.indexOf(listener) ?? -1
     if (at >= 0) this.#onDone?.splice(at, 1)
