@@ -219,6 +219,13 @@ export const workerDied = (crashes: number, attempt: number): Failure => ({
   kind: "job"
 })
 
+/** A failure from the JSON text that a backend keeps it as. */
+export const readFailure = (text: string | undefined): Failure | undefined => {
+  if (text === undefined) return undefined
+  const { attempt, code, detail, kind, message, node }: Partial<Failure> = JSON.parse(text)
+  return { code: code ?? "", message: message ?? "", node, attempt: attempt ?? 0, detail, kind: kind ?? "job" }
+}
+
 /**
  * An operation that answers within `ms` milliseconds, or fails with `QUEUE_UNAVAILABLE` and `stored: "unknown"`. What was
  * begun is interrupted and not waited for: a driver on a dead link may resist for as long as it likes.

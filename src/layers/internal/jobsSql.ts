@@ -648,13 +648,6 @@ const toClaim = (row: Row): JobStore.Claim => ({
   alone: Number(row["alone"]) === 1
 })
 
-const failureOf = (text: unknown): JobStore.Failure | undefined => {
-  const known = textOf(text)
-  if (known === undefined) return undefined
-  const { attempt, code, detail, kind, message, node }: Partial<JobStore.Failure> = JSON.parse(known)
-  return { code: code ?? "", message: message ?? "", node, attempt: attempt ?? 0, detail, kind: kind ?? "job" }
-}
-
 const toRecord = (row: Row): JobStore.JobRecord => ({
   ...jobOf(row),
   seq: Number(row["seq"]),
@@ -665,7 +658,7 @@ const toRecord = (row: Row): JobStore.JobRecord => ({
   finishedAt: numberOf(row["finished_at"]),
   workerId: textOf(row["worker_id"]),
   results: textOf(row["results"]),
-  failure: failureOf(row["failure"]),
+  failure: JobStore.readFailure(textOf(row["failure"])),
   cancelReason: textOf(row["cancel_reason"])
 })
 
