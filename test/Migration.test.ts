@@ -496,6 +496,30 @@ describe("Migration", () => {
         assert.deepStrictEqual(yield* Ref.get(tables.shadow), [1, 2])
       }))
 
+    it.effect("builds the shadow's layers afresh, those that the flow itself has, too", () =>
+      Effect.gen(function*() {
+        class Database extends Context.Service<Database, Array<number>>()("test/Database") {}
+        class Store extends Context.Service<Store, { readonly write: (n: number) => Effect.Effect<void> }>()(
+          "test/Store"
+        ) {}
+        const storeLayer = Layer.effect(
+          Store,
+          Effect.map(Database, (rows) => Store.of({ write: (n) => Effect.sync(() => void rows.push(n)) }))
+        )
+        const rows = { live: Array<number>(), shadow: Array<number>() }
+        yield* Effect.gen(function*() {
+          const migration = yield* Migration.make("m", {
+            legacy: (n: number) => Effect.as(Store.use((store) => store.write(n)), n),
+            flow: flowOf((n) => Effect.as(Store.use((store) => store.write(n)), n)),
+            mode: "shadow",
+            shadow: { layer: storeLayer.pipe(Layer.provide(Layer.succeed(Database, rows.shadow))) }
+          })
+          yield* migration.run(1)
+          yield* migration.settled
+        }).pipe(Effect.provide(storeLayer.pipe(Layer.provide(Layer.succeed(Database, rows.live)))))
+        assert.deepStrictEqual(rows, { live: [1], shadow: [1] })
+      }))
+
     it.effect("a shadow layer that can't be built is the flow's failure, and is tried again", () =>
       Effect.gen(function*() {
         class Thing extends Context.Service<Thing, number>()("test/Thing") {}

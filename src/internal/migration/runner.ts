@@ -266,7 +266,11 @@ const makeShadow = Effect.fnUntraced(function*(
     if (built !== undefined) return built
     const provided = layer === undefined
       ? services
-      : Context.merge(services, yield* Effect.provideContext(Layer.buildWithScope(layer, scope), services))
+      : Context.merge(
+        services,
+        // Built afresh: a layer that the flow itself has, too, would else be the very same one, and write where it writes.
+        yield* Effect.provideContext(Layer.buildWithMemoMap(layer, Layer.makeMemoMapUnsafe(), scope), services)
+      )
     if (around !== undefined) {
       // Provided within, too: what stands around may add to the services, an open transaction for one.
       return built = (input, request) =>
