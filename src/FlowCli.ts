@@ -275,6 +275,9 @@ export const runMain: {
 export const toText = (flow: Any, options?: { readonly columns?: number | undefined }): string =>
   draw(planOf(flow), options?.columns ?? Infinity).join("\n")
 
+/** Writes one line to standard error, whatever the text is made of: controls are escaped, the rest of 2000 is cut. */
+export const say = (text: string): Effect.Effect<void> => Console.error(oneLine(text))
+
 /** Prints a flow: `text` as wide as this terminal, `mermaid` or `dot` for other programs. */
 export const graph = (
   flow: Any,

@@ -1,36 +1,24 @@
 #!/usr/bin/env node
 /** The command line. Each command is a file in `commands`; this is only what is around them. */
+// Compiles schemas, for the whole process: only before any schema is used.
+// oxlint-disable-next-line import/no-unassigned-import
+import "effect/schema/SchemaJITCompiler/enable"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
-import * as Runtime from "effect/Runtime"
+import * as FlowCli from "../FlowCli.ts"
 import { check } from "./commands/check.ts"
-import { Ended } from "./ended.ts"
+import { graph } from "./commands/graph.ts"
+import { run } from "./commands/run.ts"
 import { version } from "./version.ts"
 
 const penguiflow = Command.make("penguiflow").pipe(
-  Command.withDescription("Typed flows on Effect: check them before they are deployed."),
-  Command.withSubcommands([check])
+  Command.withDescription("Typed flows on Effect: run them, draw them, check them before they are deployed."),
+  Command.withSubcommands([
+    run,
+    graph,
+    check.pipe(Command.withShortDescription("Checks the sources of flows for what the types can't see"))
+  ])
 )
 
-const main = Command.run(penguiflow, { version }).pipe(
-  Effect.catchTag("ShowHelp", (help) => help.errors.length > 0 ? new Ended({ code: 2 }) : Effect.void),
-  Effect.provide(NodeServices.layer)
-)
-
-// Whoever reads the output may have seen enough of it: `penguiflow check src | head`.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") throw error
-})
-
-// What was written must get out before the process ends: the code is set, and the process ends on its own.
-Runtime.makeRunMain(({ fiber, teardown }) => {
-  const interrupt = () => fiber.interruptUnsafe()
-  process.once("SIGINT", interrupt).once("SIGTERM", interrupt)
-  fiber.addObserver((exit) => {
-    process.off("SIGINT", interrupt).off("SIGTERM", interrupt)
-    teardown(exit, (code) => {
-      process.exitCode = code
-    })
-  })
-})(main)
+FlowCli.runCommand(penguiflow, { version }).pipe(Effect.provide(NodeServices.layer), FlowCli.runMain(process))

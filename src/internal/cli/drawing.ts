@@ -117,8 +117,9 @@ const drawPlan = (plan: Plan): ReadonlyArray<string> => {
     const stem = `${prefix}${last ? "└" : "├"}─`
     const { step } = target
     if (depth >= deepest && !drawn.has(step)) heads.add(step)
-    if (heads.has(step) || drawn.has(step)) lines.push(`${stem} ${label(on)}${reference(target)}`)
-    else chain(step, `${stem} ${label(on)}`, `${prefix}${last ? "   " : "│  "}`, depth + 1)
+    if (heads.has(step) || drawn.has(step)) {
+      lines.push(`${stem}${on === undefined ? "" : ` ${label(on)}`}${reference(target)}`)
+    } else chain(step, `${stem} ${label(on)}`, `${prefix}${last ? "   " : "│  "}`, depth + 1)
   }
 
   // Grows while it is walked: what lies too deep becomes a head of its own.

@@ -54,23 +54,40 @@ export const execute = <In, Out, E, R, Part, Provided, LE, LR>(
   Effect.gen(function*() {
     const out = yield* makeOutput
     const source = yield* Effect.catch(sourceOf(asked), (words) => refuse(out, words))
+    const counts = { admitted: 0, succeeded: 0, failed: 0 }
+    const ready = yield* Deferred.make<Started<In, Out, E, Part>>()
     yield* Effect.scopedWith((scope) =>
       // Built when the first message fits: what can't be run needs no database.
-      Effect.flatMap(Effect.cached(start(flow, layer, asked, out, scope)), (runtime) =>
-        runAll({
-          asked,
-          out,
-          source,
-          runtime,
-          flow: flow.name,
-          decode: codecsOf(flow).decodeInput,
-          encode: codecsOf(flow).encodeResult,
-          encodePart: encodePartOf(planOf(flow)),
-          counts: { admitted: 0, succeeded: 0, failed: 0 }
-        }, scope))
+      Effect.flatMap(
+        Effect.cached(Effect.tap(start(flow, layer, asked, out, scope), (it) => Deferred.succeed(ready, it))),
+        (runtime) =>
+          runAll({
+            asked,
+            out,
+            source,
+            runtime,
+            ready,
+            flow: flow.name,
+            decode: codecsOf(flow).decodeInput,
+            encode: codecsOf(flow).encodeResult,
+            encodePart: encodePartOf(planOf(flow)),
+            counts
+          }, scope)
+      )
     ).pipe(
       Effect.provideService(Console.Console, out.console),
       Effect.provideService(Logger.LogToStderr, true),
+      Effect.catchDefect((defect) =>
+        out.say(`✗ ${messageOf(defect)}`).pipe(
+          Effect.andThen(asked.debug ? out.explain(stackOf(defect)) : Effect.void),
+          Effect.andThen(Effect.fail(someFailed))
+        )
+      ),
+      // After the scope: what was open has been stopped by then.
+      Effect.onInterrupt(() => {
+        const done = counts.succeeded + counts.failed
+        return out.say(`Interrupted: ${messages(done)} done, ${Math.max(0, counts.admitted - done)} stopped.`)
+      }),
       Effect.ensuring(out.clear)
     )
   })
@@ -83,6 +100,8 @@ interface Running<In, Out, E, Part, N> {
   readonly out: Output
   readonly source: Source
   readonly runtime: Effect.Effect<Started<In, Out, E, Part>, number, N>
+  /** Done once there is one. */
+  readonly ready: Deferred.Deferred<Started<In, Out, E, Part>>
   readonly decode: FlowCodecs["decodeInput"]
   readonly encode: FlowCodecs["encodeResult"]
   readonly encodePart: EncodePart
@@ -168,13 +187,6 @@ const runAll = <In, Out, E, Part, N>(running: Running<In, Out, E, Part, N>, scop
           : typeof error === "number"
           ? Effect.fail(error)
           : Effect.andThen(out.say(`✗ ${error}`), Effect.fail(counts.admitted > 0 ? someFailed : nothingRun))
-      ),
-      Effect.onInterrupt(() =>
-        out.say(
-          `Interrupted: ${messages(counts.succeeded + counts.failed)} done, ${
-            Math.max(0, counts.admitted - counts.succeeded - counts.failed)
-          } stopped.`
-        )
       )
     )
     const total = counts.succeeded + counts.failed
@@ -271,12 +283,10 @@ const streamOne = <In, Out, E, Part, N>(
           return unwritable(running, raw, line.words)
         }),
         Stream.flattenIterable,
-        Stream.catchCause((cause) =>
-          Stream.fromEffectDrain(bad ? Effect.void : failed(running, raw, cause, undefined))
-        ),
         Stream.onEnd(Effect.sync(() => {
           if (!bad) counts.succeeded++
-        }))
+        })),
+        Stream.catchCause((cause) => Stream.fromEffectDrain(bad ? Effect.void : failed(running, raw, cause, undefined)))
       )
     }))
   }))
@@ -333,12 +343,12 @@ const stackOf = (defect: unknown): string =>
 
 /** On a terminal: how many messages are done, and which node was begun last. */
 const showProgress = <In, Out, E, Part, N>(
-  { counts, out, runtime, source }: Running<In, Out, E, Part, N>,
+  { counts, out, ready, source }: Running<In, Out, E, Part, N>,
   began: number
-): Effect.Effect<void, never, N> => {
+): Effect.Effect<void> => {
   let node = ""
   const watch = Effect.flatMap(
-    runtime,
+    Deferred.await(ready),
     ({ runtime }) =>
       Stream.runForEach(runtime.events, (event) =>
         Effect.sync(() => {
