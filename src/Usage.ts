@@ -47,7 +47,11 @@ export interface Totals {
   readonly durationMs: number
 }
 
-const kinds = Schema.Literals(["MissingMeta", "InvalidRecord", "StoreFailed"])
+const kinds: Schema.Literals<readonly ["MissingMeta", "InvalidRecord", "StoreFailed"]> = Schema.Literals([
+  "MissingMeta",
+  "InvalidRecord",
+  "StoreFailed"
+])
 
 const ErrorBase: Schema.Class<
   UsageError,

@@ -95,7 +95,7 @@ export class Trace {
   admitted = false
   /** Whether it has begun: accepted, for one that was emitted. */
   taken = false
-  startedAt = unknownTime
+  startedAt: number = unknownTime
   failedAt: { readonly node: string; readonly attempt: number } | undefined
   /** The branches that run in fibers of their own: who is named when one is stuck. */
   walks: Set<Walk> | undefined

@@ -40,7 +40,7 @@ export class Walk implements Iterator<AnyEffect, void> {
   step: Step
   input: unknown
   attempt = 1
-  startedAt = unknownTime
+  startedAt: number = unknownTime
   a: number
   b: number
   /** Whether the guard has told of the last failure itself. */
@@ -56,7 +56,7 @@ export class Walk implements Iterator<AnyEffect, void> {
   #remembered = false
   #answers = 0
   /** When the step before ended, which is when this one begins: the clock is read once for both. */
-  leftAt = unknownTime
+  leftAt: number = unknownTime
   #stashed: AnyEffect | undefined
   readonly #result: { done: boolean; value: AnyEffect } = { done: false, value: Effect.void }
 
