@@ -411,7 +411,23 @@ describe("Migration", () => {
         const { matches, skipped } = yield* migration.report()
         assert.deepStrictEqual([matches, skipped.busy], [2, 3])
         yield* migration.run(9)
+        yield* TestClock.adjust("1 second")
+        yield* migration.settled
         assert.strictEqual((yield* migration.counters).shadowed, 3)
+      }))
+
+    it.effect("a burst of requests that answer at once is compared whole: it is not too many under way", () =>
+      Effect.gen(function*() {
+        const migration = yield* Migration.make("m", {
+          legacy: (n: number) => Promise.resolve(2 * n),
+          flow: doubling,
+          mode: "shadow",
+          shadow: { maxConcurrent: 1 }
+        })
+        for (let n = 0; n < 1000; n++) yield* migration.run(n)
+        yield* migration.settled
+        const { matches, skipped } = yield* migration.report()
+        assert.deepStrictEqual([matches, skipped.busy], [1000, 0])
       }))
 
     it.effect("is left out for what the sample does not hold", () =>

@@ -257,6 +257,7 @@ const makeShadow = Effect.fnUntraced(function*(
   const random = Context.get(services, Random.Random)
   const counts = { shadowed: 0, busy: 0, sampled: 0 }
   const idle = Latch.makeUnsafe(true)
+  let open = 0
   let active = 0
 
   // Built by the first shadow that needs it; where that fails, the next one tries again.
@@ -288,8 +289,6 @@ const makeShadow = Effect.fnUntraced(function*(
     legacyMs: number,
     at: number
   ) {
-    // The caller goes on first.
-    yield* Effect.yieldNow
     const clock = yield* Clock.Clock
     const traceId = request?.traceId ?? globalThis.crypto.randomUUID()
     const run = yield* Effect.exit(prepared)
@@ -341,7 +340,10 @@ const makeShadow = Effect.fnUntraced(function*(
   })
 
   const ended = Effect.sync(() => {
-    if (--active === 0) Latch.openUnsafe(idle)
+    if (--open === 0) Latch.openUnsafe(idle)
+  })
+  const left = Effect.sync(() => {
+    active--
   })
   return {
     counts,
@@ -352,24 +354,36 @@ const makeShadow = Effect.fnUntraced(function*(
         recorder.skip("sampled", at)
         return
       }
-      if (active >= maxConcurrent) {
+      const busy = () => {
         counts.busy++
         recorder.skip("busy", at)
-        return
       }
-      counts.shadowed++
-      active++
+      if (open >= maxOpen) return busy()
+      open++
       Latch.closeUnsafe(idle)
       fork(
-        shadowOf(input, request, endOf(legacy), legacyMs, at).pipe(
-          // Whatever is wrong with one comparison is that comparison's matter.
-          Effect.catchCause(() => Effect.sync(() => recorder.skip("comparison", at))),
-          Effect.ensuring(ended)
-        )
+        // The caller goes on first. Callers that answer at once all go on before the first shadow: they are counted when
+        // they begin, so that it is not their hurry that is taken for too many at once.
+        Effect.andThen(
+          Effect.yieldNow,
+          Effect.suspend(() => {
+            if (active >= maxConcurrent) return Effect.sync(busy)
+            counts.shadowed++
+            active++
+            return shadowOf(input, request, endOf(legacy), legacyMs, at).pipe(
+              // Whatever is wrong with one comparison is that comparison's matter.
+              Effect.catchCause(() => Effect.sync(() => recorder.skip("comparison", at))),
+              Effect.ensuring(left)
+            )
+          })
+        ).pipe(Effect.ensuring(ended))
       )
     }
   }
 })
+
+/** Shadows that wait for their turn, at most: what a burst may hold in memory. */
+const maxOpen = 10_000
 
 const schemaOf = (flow: RunnerOptions["flow"]): Schema.Schema<never> | undefined => {
   const output = outputOf(planOf(flow))
