@@ -146,7 +146,10 @@ export interface Service {
   readonly list: (filter?: Filter) => Effect.Effect<ReadonlyArray<Summary>, TraceStoreError>
   /** Removes now what is older or more than that; how many traces. The layers do it by themselves, as they were told. */
   readonly prune: (retention: Retention) => Effect.Effect<number, TraceStoreError>
-  /** Waits until all that was noted so far is written or given up. */
+  /**
+   * Waits until all that was noted so far is written or given up. What a runtime's observers have not read yet is not
+   * noted: that it is once the runtime has shut down.
+   */
   readonly flush: Effect.Effect<void>
   /** How many events and records were not kept since the layer was made. */
   readonly lost: Effect.Effect<number>
@@ -295,14 +298,15 @@ export interface RecordOptions {
  * const Login = Schema.Struct({ name: Schema.String, password: Schema.String.annotate(TraceStore.secret) })
  * const greet = Node.make("greet", { input: Login, output: Schema.String, run: ({ name }) => Effect.succeed(`hi ${name}`) })
  * const program = Effect.gen(function*() {
- *   const runtime = yield* TraceStore.runtime(Flow.make("greeting", [greet.to()]))
- *   yield* runtime.run({ name: "pingu", password: "noot" }, { traceId: "one" })
+ *   yield* Effect.scoped(Effect.gen(function*() {
+ *     const runtime = yield* TraceStore.runtime(Flow.make("greeting", [greet.to()]))
+ *     yield* runtime.run({ name: "pingu", password: "noot" }, { traceId: "one" })
+ *   }))
  *   const store = yield* TraceStore.TraceStore
- *   yield* Effect.yieldNow
  *   yield* store.flush
  *   return yield* store.get("one")
  * })
- * const stored = await Effect.runPromise(Effect.scoped(Effect.provide(program, TraceStoreMemory.layer())))
+ * const stored = await Effect.runPromise(Effect.provide(program, TraceStoreMemory.layer()))
  * stored?.input // => { _tag: "Kept", json: { name: "pingu", password: "<redacted>" } }
  * stored?.outcome // => { _tag: "Kept", json: ["hi pingu"] }
  * ```
