@@ -193,7 +193,7 @@ const run = Effect.fnUntraced(function*(given: {
       ? Format.toSarif(findings, version)
       : [...tables, Format.toText(findings, files.length)].join("\n")
   )
-  if (findings.some((finding) => finding.severity === "error")) yield* new Ended({ code: 1 })
+  if (findings.some((finding) => finding.severity === "error")) return yield* new Ended({ code: 1 })
 })
 
 /** `penguiflow check FILE…`. */
