@@ -95,7 +95,8 @@ export interface Retention {
   readonly maxTraces?: number | undefined
 }
 
-const kinds = Schema.Literals(["StoreFailed", "NotStored", "NotRecorded", "Concealed", "InputChanged"])
+const kinds: Schema.Literals<readonly ["StoreFailed", "NotStored", "NotRecorded", "Concealed", "InputChanged"]> = Schema
+  .Literals(["StoreFailed", "NotStored", "NotRecorded", "Concealed", "InputChanged"])
 
 const ErrorBase: Schema.Class<
   TraceStoreError,
