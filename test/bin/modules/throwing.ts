@@ -1,0 +1,2 @@
+/** A module that can't be imported. */
+throw new Error("no such region,\n  said twice")
