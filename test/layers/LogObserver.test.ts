@@ -67,6 +67,8 @@ describe("LogObserver", () => {
         "Debug PartEmitted pack/wrap",
         "Warn NodeErrored pack/wrap",
         "Error NodeFailed pack/wrap",
+        "Warn NodeErrored pack",
+        "Error NodeFailed pack",
         "Warn NodeCompensated reserve",
         "Error TraceFailed pack/wrap"
       ])
@@ -92,11 +94,13 @@ describe("LogObserver", () => {
         "TraceStarted",
         "NodeTimedOut",
         "NodeFailed",
+        "NodeErrored",
+        "NodeFailed",
         "NodeCompensated",
         "TraceFailed"
       ])
       assert.deepInclude(lines[1]?.fields, { timeout_ms: 50, duration_ms: 50 })
-      assert.deepInclude(lines[4]?.fields, { error_code: "NODE_TIMEOUT" })
+      assert.deepInclude(lines[6]?.fields, { error_code: "NODE_TIMEOUT" })
       lines.length = 0
       const levels = { TraceStarted: "None", NodeSucceeded: "Info", TraceSucceeded: undefined } as const
       yield* order({ failures: 0, wrap: "well" }, "t2", Layer.mergeAll(LogObserver.layer({ levels }), layer))
@@ -153,10 +157,12 @@ describe("LogObserver", () => {
         "INFO TraceStarted",
         "WARN NodeErrored",
         "ERROR NodeFailed",
+        "WARN NodeErrored",
+        "ERROR NodeFailed",
         "WARN NodeCompensated",
         "ERROR TraceFailed"
       ])
-      assert.deepInclude(parsed[4]?.["annotations"], { flow: "orders", trace_id: "t1", node: "pack/wrap" })
+      assert.deepInclude(parsed[6]?.["annotations"], { flow: "orders", trace_id: "t1", node: "pack/wrap" })
     }))
 
   it.effect("long ids and long words are cut", () =>

@@ -58,7 +58,7 @@ describe("SpanObserver", () => {
         "reserve 1 < flow orders 0-0 succeeded",
         "charge 1 < flow orders 0-20 failed",
         "charge 2 < flow orders 120-140 succeeded",
-        "pack 1 < flow orders 140-195 unknown",
+        "pack 1 < flow orders 140-190 failed",
         "pack/wrap 1 < pack 140-190 timed_out",
         "undo reserve 1 < flow orders 190-195 undone"
       ])

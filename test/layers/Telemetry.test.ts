@@ -202,7 +202,7 @@ describe("Telemetry", () => {
         assert.deepStrictEqual(lines("t2"), [
           "charge < flow orders 1",
           "flow orders < undefined 2",
-          "pack < flow orders 0",
+          "pack < flow orders 2",
           "pack/wrap < pack 2",
           "reserve < flow orders 1",
           "undo reserve < flow orders 1"
