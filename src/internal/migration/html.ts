@@ -22,7 +22,7 @@ const table = (head: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<st
   }</tbody></table></div>`
 
 /** Only this text may style the page: the policy names it by its digest, which a test compares. */
-export const style =
+export const style: string =
   `:root{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}body{max-width:60rem;margin:0 auto;padding:1.5rem}` +
   `h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .5rem}table{border-collapse:collapse}` +
   `th,td{text-align:left;padding:.2rem .9rem .2rem 0;border-bottom:1px solid #8a8f9855;vertical-align:top}` +

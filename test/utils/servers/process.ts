@@ -200,3 +200,20 @@ export const accepts = (port: number): Effect.Effect<boolean> =>
       socket.once("error", () => resolve(false))
     })
   )
+
+/** What a connection answers, or what became of it. Where silence is expected, it is not waited for long. */
+export const ask = (port: number, text: string, ms = 5000): Effect.Effect<string> =>
+  Effect.promise(() =>
+    new Promise<string>((resolve) => {
+      const socket = Net.connect({ host: "127.0.0.1", port }, () => socket.write(text))
+      const end = (what: string) => {
+        clearTimeout(timer)
+        socket.destroy()
+        resolve(what)
+      }
+      const timer = setTimeout(() => end("silence"), ms)
+      socket.on("data", (chunk) => end(String(chunk)))
+      socket.on("error", () => end("reset"))
+      socket.on("close", () => end("closed"))
+    })
+  )

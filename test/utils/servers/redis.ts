@@ -1,6 +1,6 @@
 /** A private Redis server: its own folder and port, gone after the test. */
 import { Effect, type Scope } from "effect"
-import { accepts, type Daemon, daemon, firstOf, freePort, ordinaryUser, temporaryFolder } from "./process.ts"
+import { ask, type Daemon, daemon, firstOf, freePort, ordinaryUser, temporaryFolder } from "./process.ts"
 
 const command = firstOf("/usr/bin/redis-server", "/usr/local/bin/redis-server", "/opt/homebrew/bin/redis-server")
 
@@ -33,7 +33,8 @@ export const start = (
       user,
       cwd: home,
       port,
-      ready: accepts(port),
+      // It accepts connections while it still loads what it has on disk.
+      ready: Effect.map(ask(port, "PING\r\n"), (answer) => answer === "+PONG\r\n"),
       stopSignal: "SIGTERM"
     })
     return { ...server, port, url: `redis://127.0.0.1:${port}` }

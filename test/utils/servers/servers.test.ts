@@ -3,26 +3,9 @@ import { Effect } from "effect"
 import { existsSync } from "node:fs"
 import * as Net from "node:net"
 import * as Postgres from "./postgres.ts"
-import { accepts, eventually } from "./process.ts"
+import { accepts, ask, eventually } from "./process.ts"
 import * as Proxy from "./proxy.ts"
 import * as Redis from "./redis.ts"
-
-/** What a connection answers, or what became of it. Where silence is expected, it is not waited for long. */
-const ask = (port: number, text: string, ms = 5000) =>
-  Effect.promise(() =>
-    new Promise<string>((resolve) => {
-      const socket = Net.connect({ host: "127.0.0.1", port }, () => socket.write(text))
-      const end = (what: string) => {
-        clearTimeout(timer)
-        socket.destroy()
-        resolve(what)
-      }
-      const timer = setTimeout(() => end("silence"), ms)
-      socket.on("data", (chunk) => end(String(chunk)))
-      socket.on("error", () => end("reset"))
-      socket.on("close", () => end("closed"))
-    })
-  )
 
 describe("servers of the tests", () => {
   it.live.skipIf(!Postgres.available)(
