@@ -18,7 +18,7 @@
  * | Exit code | |
  * |---|---|
  * | 0 | every message gave its results; or whoever read them had seen enough |
- * | 1 | a message failed, or results could not be written |
+ * | 1 | a message failed or did not fit and others were run, or results could not be written |
  * | 2 | no message was run: wrong usage, unreadable input, input that does not fit, a layer that can't be built |
  * | 130, 143 | interrupted by SIGINT, by SIGTERM |
  *
@@ -59,8 +59,10 @@ const EndedBase: new(fields: { readonly code: number }) => Cause.YieldableError 
 
 /** The command has said what there was to say, and ends the process with this code. Main programs report nothing more. */
 export class Ended extends EndedBase {
-  override readonly [Runtime.errorExitCode]: number = this.code
-  override readonly [Runtime.errorReported]: boolean = false
+  constructor(fields: { readonly code: number }) {
+    super(fields)
+    Object.assign(this, { [Runtime.errorExitCode]: fields.code, [Runtime.errorReported]: false })
+  }
 }
 
 /** What a command that runs a flow is asked for. */

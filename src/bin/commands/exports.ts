@@ -1,4 +1,5 @@
 /** The flow and the layer that a module exports, found by their names or by being the only ones. */
+import type * as Cause from "effect/Cause"
 import * as Console from "effect/Console"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -8,10 +9,13 @@ import * as path from "node:path"
 import { pathToFileURL } from "node:url"
 import * as Flow from "../../Flow.ts"
 import * as FlowCli from "../../FlowCli.ts"
-import { Ended } from "../ended.ts"
+
+const Base: new(fields: { readonly message: string; readonly cause?: unknown }) =>
+  & Cause.YieldableError
+  & { readonly _tag: "CantLoad"; readonly message: string; readonly cause?: unknown } = Data.TaggedError("CantLoad")
 
 /** What was asked for is not there. */
-export class CantLoad extends Data.TaggedError("CantLoad")<{ readonly message: string; readonly cause?: unknown }> {}
+export class CantLoad extends Base {}
 
 /** A flow and what its nodes need. What a module exports is typed by nobody. */
 export interface Loaded {
@@ -46,11 +50,11 @@ export const load = (file: string, names: Names): Effect.Effect<Loaded, CantLoad
 export const loadOrEnd = (
   file: string,
   wanted: Names & { readonly debug: boolean }
-): Effect.Effect<Loaded, Ended> =>
+): Effect.Effect<Loaded, FlowCli.Ended> =>
   Effect.catch(load(file, wanted), ({ cause, message }) =>
     FlowCli.say(`✗ ${message}`).pipe(
       Effect.andThen(wanted.debug && cause !== undefined ? Console.error(cause) : Effect.void),
-      Effect.andThen(new Ended({ code: 2 }))
+      Effect.andThen(new FlowCli.Ended({ code: 2 }))
     ))
 
 // ----------------------------------------------------------------------------------------------------------- internals

@@ -3,11 +3,20 @@ import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
+import type * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
+import type * as Stdio from "effect/Stdio"
+import type * as Terminal from "effect/Terminal"
 import * as FlowCli from "../../FlowCli.ts"
 import { loadOrEnd } from "./exports.ts"
 
-export const run = Command.make("run", {
+export const run: Command.Command<
+  "run",
+  never,
+  object,
+  FlowCli.Ended,
+  FileSystem.FileSystem | Stdio.Stdio | Terminal.Terminal
+> = Command.make("run", {
   module: Argument.String("module").pipe(
     Argument.withDescription("A module that exports a flow, and the layer that its nodes need; importing runs it")
   ),
