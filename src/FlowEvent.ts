@@ -40,6 +40,8 @@ interface OfNode extends Base {
 export interface TraceStarted extends Base {
   readonly _tag: "TraceStarted"
   readonly tenant: string
+  /** The caller's span, where there was one, as W3C's `traceparent` header. */
+  readonly traceparent?: string | undefined
 }
 /** An attempt at a node began. */
 export interface NodeStarted extends OfNode {
@@ -147,7 +149,12 @@ const instant = { durationMs: Schema.Undefined }
  * The schema of events, for storing and sending them: `Schema.toCodecJson(FlowEvent.FlowEvent)` is their JSON form.
  */
 export const FlowEvent: Schema.Codec<FlowEvent> = Schema.Union([
-  Schema.TaggedStruct("TraceStarted", { ...ofTrace, ...instant, tenant: Schema.String }),
+  Schema.TaggedStruct("TraceStarted", {
+    ...ofTrace,
+    ...instant,
+    tenant: Schema.String,
+    traceparent: Schema.optional(Schema.String)
+  }),
   Schema.TaggedStruct("NodeStarted", { ...ofNode, ...instant }),
   Schema.TaggedStruct("NodeSucceeded", { ...ofNode, ...lasting }),
   Schema.TaggedStruct("NodeErrored", { ...ofNode, ...lasting, error: ErrorInfo }),

@@ -94,7 +94,7 @@ describe("FlowObserver", () => {
         const runtime = yield* FlowRuntime.make(flow)
         for (let i = 0; i < 10; i++) yield* runtime.run(i)
         yield* Deferred.succeed(gate, undefined)
-      }).pipe(Effect.scoped, Effect.provide(slow), Effect.provide(layer))
+      }).pipe(Effect.scoped, Effect.provide([slow, layer]))
       assert.isTrue(
         messages.some((line) => line.startsWith("Warn") && line.includes("slow") && /\d+ events/.test(line)),
         messages.join("\n")
@@ -121,7 +121,7 @@ describe("FlowObserver", () => {
             yield* runtime.run(i)
             yield* TestClock.adjust("1 second")
           }
-        }).pipe(Effect.scoped, Effect.provide(Layer.mergeAll(bad, writing("good", seen))), Effect.provide(layer))
+        }).pipe(Effect.scoped, Effect.provide([bad, writing("good", seen), layer]))
         assert.strictEqual(seen.length, 20, how)
         assert.isAbove(calls, 1, how)
         assert.strictEqual(

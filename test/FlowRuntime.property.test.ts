@@ -26,11 +26,12 @@ const flowOf = (graph: Graph, guarded: boolean) => {
     number(
       `n${at}` as string,
       (n) => {
-        const value = (n * 3 + adds) % 1009
+        const compute = () => (n * 3 + adds) % 1009
+        const value = compute()
         return takes === 0
           ? Effect.succeed(value)
           : takes === 1
-          ? Effect.sync(() => value)
+          ? Effect.sync(compute)
           : takes === 2
           ? Effect.as(Effect.yieldNow, value)
           : Effect.as(Effect.sleep(takes), value)

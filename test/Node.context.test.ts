@@ -358,7 +358,7 @@ describe("Node.provide", () => {
         Pool,
         Effect.gen(function*() {
           yield* Effect.acquireRelease(Effect.sync(() => acquired++), () => Effect.sync(() => released++))
-          if (acquired === 1) yield* Effect.never
+          if (acquired === 1) return yield* Effect.never
           return { id: acquired }
         })
       )

@@ -89,23 +89,22 @@ describe("Trace.CurrentTrace", () => {
 
   it.effect("no node can change headers or id: not through the service, not through the context", () =>
     Effect.gen(function*() {
+      const assign = (target: object, values: object) => {
+        try {
+          Object.assign(target, values)
+        } catch {
+          // Refused.
+        }
+      }
+      const steal = (target: Trace.TraceInfo) => {
+        for (const key of ["traceId", "headers", "flow", "meta"] as const) assign(target, { [key]: "stolen" })
+        assign(target.headers, { tenant: "stolen" })
+        assign(target.meta, { tenant: "stolen" })
+      }
       const thief = number("thief", (n, context) =>
-        Effect.gen(function*() {
-          const trace = yield* Trace.CurrentTrace
-          for (const target of [trace, context]) {
-            for (const key of ["traceId", "headers", "flow"] as const) {
-              try {
-                Object.assign(target, { [key]: "stolen" })
-              } catch {
-                // refused
-              }
-            }
-            try {
-              Object.assign(target.headers, { tenant: "stolen" })
-            } catch {
-              // refused
-            }
-          }
+        Effect.map(Trace.CurrentTrace, (trace) => {
+          steal(context)
+          steal(trace)
           return n
         }))
       const runtime = yield* FlowRuntime.make(Flow.make("f", [thief.to(add("after", 1))]))

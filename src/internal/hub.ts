@@ -3,7 +3,9 @@
  * loses events and slows nothing.
  */
 import type * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import type * as Scheduler from "effect/Scheduler"
+import * as Tracer from "effect/Tracer"
 import type { FlowErrorReason } from "../FlowError.ts"
 import type { ErrorInfo } from "../FlowEvent.ts"
 import { type Kind, kinds, Subscription, unknownTime } from "./subscription.ts"
@@ -80,7 +82,11 @@ export class Hub {
   }
 
   traceStarted(trace: Trace, at: number): void {
-    this.#note(kinds.TraceStarted, trace, undefined, undefined, at, undefined, trace.headers.tenant)
+    const { tenant } = trace.headers
+    const span = Context.getOrUndefined(trace.context, Tracer.ParentSpan)
+    // An object only where there is a span: a trace that is watched and has none allocates nothing.
+    const more = span === undefined ? tenant : { tenant, span }
+    this.#note(kinds.TraceStarted, trace, undefined, undefined, at, undefined, more)
   }
 
   nodeStarted(trace: Trace, node: string, attempt: number, at: number): void {

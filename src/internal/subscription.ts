@@ -5,6 +5,7 @@
  * them: a trace that is watched allocates nothing for it, and what waits to be read is not copied about by the collector.
  */
 import * as Effect from "effect/Effect"
+import type { AnySpan } from "effect/Tracer"
 import type { ErrorInfo, FlowEvent } from "../FlowEvent.ts"
 
 /** How many events wait for a reader at most, unless it says otherwise. */
@@ -142,6 +143,17 @@ export class Subscription {
   }
 }
 
+/** Who sent a message from within a span. */
+interface Caller {
+  readonly tenant: string
+  readonly span: AnySpan
+}
+
+const callerOf = ({ span, tenant }: Caller): { readonly tenant: string; readonly traceparent: string } => ({
+  tenant,
+  traceparent: `00-${span.traceId.padStart(32, "0")}-${span.spanId}-${span.sampled ? "01" : "00"}`
+})
+
 const makeEvent = (
   kind: Kind,
   flow: string,
@@ -166,7 +178,7 @@ const makeEvent = (
         attempt: undefined,
         at,
         durationMs: undefined,
-        tenant: more as string
+        ...(typeof more === "string" ? { tenant: more } : callerOf(more as Caller))
       }
     case kinds.TraceSucceeded:
       return {

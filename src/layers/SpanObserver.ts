@@ -5,9 +5,9 @@
  * Spans are made of events, after the fact and with the events' times: a trace pays nothing for them. What this means:
  *
  * - They begin and end at whole milliseconds.
- * - Each trace's span is the root of an OpenTelemetry trace of its own. It does not continue the caller's, and spans that
- *   a node's own code opens are not inside the node's: they belong to the caller's span, as without this observer. The
- *   attribute `penguiflow.trace_id` is what joins them.
+ * - Each trace's span is a child of the caller's, where there is one, else the root of an OpenTelemetry trace of its own.
+ *   Spans that a node's own code opens are not inside the node's: they are the caller's children, as without this
+ *   observer.
  * - Of several visits to one node that run side by side in one trace, each gets its own end by its duration; where two
  *   began in the same millisecond and took equally long, they can't be told apart and need not be.
  *
@@ -185,7 +185,7 @@ class Spans {
       const [oldest] = this.#open
       this.#end(oldest![0], oldest![1], "unknown", interrupted)
     }
-    const span = spanOf(tracer, `flow ${cut(event.flow)}`, event.at, Option.none())
+    const span = spanOf(tracer, `flow ${cut(event.flow)}`, event.at, callerOf(event.traceparent))
     span.attribute("penguiflow.flow", cut(event.flow))
     span.attribute("penguiflow.trace_id", cut(event.traceId))
     span.attribute("penguiflow.tenant", cut(event.tenant))
@@ -258,8 +258,15 @@ const spanOf = (tracer: Tracer.Tracer, name: string, at: number, parent: Option.
     startTime: nanos(at),
     kind: "internal",
     root: Option.isNone(parent),
-    sampled: true
+    sampled: Option.isNone(parent) || parent.value.sampled
   })
+
+const callerOf = (traceparent: string | undefined): Option.Option<Tracer.AnySpan> => {
+  const [, traceId, spanId, flags] = traceparent?.split("-") ?? []
+  return traceId === undefined || spanId === undefined
+    ? Option.none()
+    : Option.some(Tracer.externalSpan({ traceId, spanId, sampled: flags === "01" }))
+}
 
 const name = (span: Tracer.Span, { flow, node = "", traceId }: FlowEvent, attempt: number): void => {
   span.attribute("penguiflow.flow", cut(flow))

@@ -158,7 +158,7 @@ describe("MetricsObserver", () => {
       assert.strictEqual(all["traces_in_flight flow=f"], 0)
       assert.strictEqual(all["traces_ended_total flow=f outcome=succeeded"], 2)
       assert.strictEqual(all["events_lost_total observer=penguiflow/metrics"], 7)
-    }).pipe(Effect.provide(MetricsObserver.layer()), Effect.provide(registry())))
+    }).pipe(Effect.provide(Layer.provideMerge(MetricsObserver.layer(), registry()))))
 
   it.effect("another observer that is slow or fails takes nothing from it", () =>
     Effect.gen(function*() {

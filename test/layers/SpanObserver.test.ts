@@ -86,6 +86,38 @@ describe("SpanObserver", () => {
       assert.strictEqual(new Set(spans.map((span) => span.traceId)).size, 1)
     }))
 
+  it.effect("a trace's span continues the caller's, each message's its own, and as far as it is sampled", () =>
+    Effect.gen(function*() {
+      const { layer, spans } = keeping()
+      const flow = Flow.make("f", [add("n", 1).to()])
+      const caller = { traceId: "0af7651916cd43dd8448eb211c80319c", spanId: "b7ad6b7169203331" }
+      yield* Effect.gen(function*() {
+        const runtime = yield* FlowRuntime.make(flow)
+        const within = (sampled: boolean) =>
+          Effect.withParentSpan(runtime.run(1), Tracer.externalSpan({ ...caller, sampled }))
+        yield* within(true)
+        yield* within(false)
+        yield* runtime.run(1)
+      }).pipe(Effect.scoped, Effect.provide(Layer.merge(SpanObserver.layer(), layer)))
+      const traces = spans.filter((span) => span.name === "flow f")
+      assert.deepStrictEqual(
+        traces.map((span) => [span.traceId, Option.getOrUndefined(span.parent)?.spanId, span.sampled]),
+        [
+          [caller.traceId, caller.spanId, true],
+          [caller.traceId, caller.spanId, false],
+          [traces[2]!.traceId, undefined, true]
+        ]
+      )
+      assert.notStrictEqual(traces[2]!.traceId, caller.traceId)
+      // Nodes are in the trace's span.
+      const nodes = spans.filter((span) => span.name === "n")
+      assert.deepStrictEqual(
+        nodes.map((span) => Option.getOrUndefined(span.parent)?.spanId),
+        traces.map((span) => span.spanId)
+      )
+      assert.deepStrictEqual(nodes.map((span) => span.sampled), [true, false, true])
+    }))
+
   it.effect("visits side by side get their own ends", () =>
     Effect.gen(function*() {
       const { layer, spans } = keeping()

@@ -162,15 +162,15 @@ describe("Telemetry", () => {
           yield* Effect.logInfo("a word of the application")
         }).pipe(
           Effect.scoped,
-          Effect.provide(
+          Effect.provide(Layer.provideMerge(
             Telemetry.layerOtlp({
               baseUrl,
               serviceName: "shop",
               serviceVersion: "1.2.3",
               headers: { authorization: "Bearer collector" }
-            })
-          ),
-          Effect.provide(registry())
+            }),
+            registry()
+          ))
         )
         assert.deepStrictEqual([...new Set(requests.map((request) => request.url))].toSorted(), [
           "/v1/logs",
@@ -251,8 +251,9 @@ describe("Telemetry", () => {
         yield* OtlpExporter.Flusher.use((flusher) => flusher.flush)
         assert.isTrue(requests.some((request) => request.url === "/v1/traces"))
       }).pipe(
-        Effect.provide(Telemetry.layerOtlp({ baseUrl, serviceName: "shop", encoding: "protobuf" })),
-        Effect.provide(registry())
+        Effect.provide(
+          Layer.provideMerge(Telemetry.layerOtlp({ baseUrl, serviceName: "shop", encoding: "protobuf" }), registry())
+        )
       )
       const traces = requests.find((request) => request.url === "/v1/traces")!
       assert.include(traces.headers["content-type"], "protobuf")
@@ -269,10 +270,10 @@ describe("Telemetry", () => {
           return yield* Effect.forEach([1, 2, 3], (n) => runtime.run(n))
         }).pipe(
           Effect.scoped,
-          Effect.provide(
-            Telemetry.layerOtlp({ baseUrl: url, serviceName: "shop", shutdownTimeout: "200 millis" })
-          ),
-          Effect.provide(registry())
+          Effect.provide(Layer.provideMerge(
+            Telemetry.layerOtlp({ baseUrl: url, serviceName: "shop", shutdownTimeout: "200 millis" }),
+            registry()
+          ))
         )
         assert.deepStrictEqual(results, [2, 3, 4])
         assert.isBelow(Date.now() - started, 3000)
@@ -300,8 +301,7 @@ describe("Telemetry", () => {
       // One layer for both: the runtimes are under the observer, the server serves the route.
       const telemetry = HttpRouter.serve(Telemetry.layerPrometheus(), { disableLogger: true, disableListenLog: true })
       const { text, type } = yield* Effect.scoped(flows).pipe(
-        Effect.provide(Layer.provideMerge(telemetry, server)),
-        Effect.provide(registry())
+        Effect.provide(Layer.provideMerge(Layer.provideMerge(telemetry, server), registry()))
       )
       assert.strictEqual(type, "text/plain; version=0.0.4; charset=utf-8")
       const { samples, types } = parsePrometheus(text)

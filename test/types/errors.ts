@@ -1,4 +1,6 @@
 /** A declared error schema: the node's errors are those of the schema, and a run can't fail with another. */
+// The mistake at the end is made on purpose.
+// @effect-diagnostics *:skip-file
 import { Effect, Schema } from "effect"
 import { Loop, Node } from "penguiflow"
 

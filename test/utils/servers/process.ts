@@ -106,7 +106,7 @@ export const daemon = (options: {
           clearTimeout(late)
         }
         signal(server, "SIGKILL")
-        for (let i = 0; i < 200 && await Effect.runPromise(accepts(options.port)); i++) {
+        for (let i = 0; i < 200 && await connects(options.port); i++) {
           await new Promise((resolve) => setTimeout(resolve, 10))
         }
       })
@@ -189,17 +189,17 @@ export const timed = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<re
   })
 
 /** Whether somebody accepts connections there. */
-export const accepts = (port: number): Effect.Effect<boolean> =>
-  Effect.promise(() =>
-    new Promise((resolve) => {
-      const socket = Net.connect({ host: "127.0.0.1", port })
-      socket.once("connect", () => {
-        socket.destroy()
-        resolve(true)
-      })
-      socket.once("error", () => resolve(false))
+export const accepts = (port: number): Effect.Effect<boolean> => Effect.promise(() => connects(port))
+
+const connects = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = Net.connect({ host: "127.0.0.1", port })
+    socket.once("connect", () => {
+      socket.destroy()
+      resolve(true)
     })
-  )
+    socket.once("error", () => resolve(false))
+  })
 
 /** What a connection answers, or what became of it. Where silence is expected, it is not waited for long. */
 export const ask = (port: number, text: string, ms = 5000): Effect.Effect<string> =>
