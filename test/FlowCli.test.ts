@@ -431,10 +431,9 @@ describe("where it runs", () => {
 describe("help, version and completions", () => {
   it.effect("say what effect/cli says", () =>
     Effect.gen(function*() {
-      const [help, version, bash, zsh, fish] = yield* Effect.all(
-        [["--help"], ["--version"], ["--completions", "bash"], ["--completions", "zsh"], ["--completions", "fish"]].map(
-          (args) => cli(args)
-        ),
+      const [help, version, bash, zsh, fish] = yield* Effect.forEach(
+        [["--help"], ["--version"], ["--completions", "bash"], ["--completions", "zsh"], ["--completions", "fish"]],
+        (args) => cli(args),
         { concurrency: 2 }
       )
       for (const part of ["Numbers, doubled.", "script [flags] [<input>]", "--concurrency", "Exit codes"]) {

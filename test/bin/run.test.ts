@@ -113,11 +113,12 @@ describe("penguiflow", () => {
 
   it.effect("gives help, its version, and completions", () =>
     Effect.gen(function*() {
-      const [bare, help, version, ...completions] = yield* Effect.all(
+      const [bare, help, version, ...completions] = yield* Effect.forEach(
         [[], ["run", "--help"], ["--version"], ["--completions", "bash"], ["--completions", "zsh"], [
           "--completions",
           "fish"
-        ]].map((args) => command(binary, args)),
+        ]],
+        (args) => command(binary, args),
         { concurrency: 2 }
       )
       for (const name of ["run", "graph", "check"]) assert.match(bare!.out, new RegExp(`^  ${name} `, "m"))

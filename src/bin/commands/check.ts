@@ -14,7 +14,7 @@ import * as Check from "../../check/check.ts"
 import { docsOf, type Finding, isRule } from "../../check/finding.ts"
 import * as Format from "../../check/format.ts"
 import * as Flow from "../../Flow.ts"
-import { Ended } from "../ended.ts"
+import { Ended } from "../../FlowCli.ts"
 import { version } from "../version.ts"
 
 /** Nothing could be checked: what was asked for is not there. */

@@ -16,6 +16,8 @@ export class Refused extends Schema.TaggedError<Refused>()("Refused", { n: Schem
   }
 }
 
+class Away extends Schema.TaggedError<Away>()("Away", { message: Schema.String }) {}
+
 export class Factor extends Context.Service<Factor, number>()("test/bin/Factor") {}
 
 const work = Node.make("work", {
@@ -47,11 +49,10 @@ const work = Node.make("work", {
           }
         })
       case "forever":
-        yield* Effect.onInterrupt(
+        return yield* Effect.onInterrupt(
           Effect.andThen(Console.error(`begun ${n}`), Effect.never),
           () => Effect.delay(Console.error(`released ${n}`), 200)
         )
-        break
       case "stuck":
         yield* Effect.uninterruptible(Effect.andThen(Console.error(`begun ${n}`), Effect.sleep("1 minute")))
     }
@@ -65,7 +66,7 @@ export const layer = Layer.effect(
   Factor,
   Effect.gen(function*() {
     if (process.env["NO_DATABASE"] !== undefined) {
-      return yield* Effect.fail(new Error("the database at\n127.0.0.1 is away"))
+      return yield* new Away({ message: "the database at\n127.0.0.1 is away" })
     }
     yield* Effect.acquireRelease(Console.log("opened"), () => Console.log("closed"))
     return 2
