@@ -206,6 +206,9 @@ export const suspect = (crashes: number, maxAttempts: number): boolean =>
 export const condemned = (crashes: number, maxAttempts: number, alone: boolean): boolean =>
   maxAttempts <= 1 || alone && crashes >= maxAttempts
 
+/** Tenants that one claim looks at, at most: the next begins after them. */
+export const tenantsAtOnce = 50
+
 /** The time that a second owner has on top of its lease, for the first to come back and say that it was only slow. */
 export const secondOwnerMs = (leaseMs: number): number => Math.min(leaseMs, 1500)
 

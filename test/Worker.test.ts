@@ -275,6 +275,36 @@ describe("Worker", () => {
       })).pipe(Effect.provide(layer))
     }))
 
+  it.effect("jobs that were claimed ahead are cancelled and returned as such that have not begun", () =>
+    Effect.gen(function*() {
+      const { layer } = obedient()
+      let began = 0
+      const flow = flowOf((input) =>
+        input === "quick"
+          ? Effect.succeed(input)
+          : Effect.andThen(Effect.sync(() => began++), Effect.never)
+      )
+      yield* Effect.scoped(Effect.gen(function*() {
+        const queue = yield* JobQueue.JobQueue
+        const service = Context.get(yield* Layer.build(worker(flow, { concurrency: 2 })), Worker.Worker)
+        for (let i = 0; i < 20; i++) yield* queue.enqueue(flow, "quick", { id: `q${i}` })
+        yield* pass(100)
+        yield* queue.enqueueMany(flow, Array.from({ length: 20 }, (_, i) => ({ input: "long", id: `l${i}` })))
+        yield* pass(100)
+        assert.deepStrictEqual([(yield* queue.counts).running, began], [20, 2])
+        assert.isTrue(yield* queue.cancel("l19"))
+        yield* pass(1000)
+        assert.strictEqual((yield* stateOf("l19"))?.state, "cancelled")
+        const down = yield* Effect.forkChild(service.shutdown({ grace: 0 }), { startImmediately: true })
+        yield* pass(1500)
+        const { abandoned } = yield* Fiber.join(down)
+        assert.deepStrictEqual([[...abandoned], began], [[], 2])
+        const counts = yield* queue.counts
+        assert.deepStrictEqual([counts.queued, counts.running, counts.done], [19, 0, 20])
+        for (const job of yield* queue.list({ state: "queued" })) assert.strictEqual(job.attempts, 0)
+      })).pipe(Effect.provide(layer))
+    }))
+
   it.effect("a shutdown ends within its grace and two seconds while nothing answers, stuck jobs included", () =>
     Effect.gen(function*() {
       const { hang, layer } = obedient()

@@ -917,6 +917,29 @@ export const jobQueueSuite = <E>(
           )
         }))
 
+      test("more tenants than a claim looks at, each with some quick jobs, are all served", () =>
+        Effect.gen(function*() {
+          const queue = yield* JobQueue.JobQueue
+          const order: Array<number> = []
+          const note = single("note", Schema.Number, Schema.Null, (tenant) =>
+            Effect.sync(() => {
+              order.push(tenant)
+              return null
+            }))
+          const jobs = Array.from({ length: 720 }, (_, i) => ({
+            input: Math.floor(i / 6),
+            headers: { tenant: `t${Math.floor(i / 6)}` }
+          }))
+          const ids = yield* queue.enqueueMany(note, jobs)
+          yield* Effect.provide(
+            Effect.forEach(ids, (id) => queue.await(id), { concurrency: "unbounded" }),
+            work(note)
+          )
+          assert.lengthOf(order, 720)
+          assert.strictEqual(new Set(order).size, 120)
+          for (const job of yield* queue.list({ limit: 1000 })) assert.strictEqual(job.attempts, 1)
+        }))
+
       test("keeps to a tenant's concurrency and to a rate", () =>
         Effect.gen(function*() {
           const queue = yield* JobQueue.JobQueue

@@ -16,7 +16,15 @@ import * as Schedule from "effect/Schedule"
 import { FlowError } from "../../FlowError.ts"
 import type { FlowRuntime } from "../../FlowRuntime.ts"
 import { isJobError, JobError } from "../../JobError.ts"
-import { bounded, type Claim, type Failure, type JobStore, type Lease, type Settlement } from "../../JobStore.ts"
+import {
+  bounded,
+  type Claim,
+  type Failure,
+  type JobStore,
+  type Lease,
+  type Settlement,
+  tenantsAtOnce
+} from "../../JobStore.ts"
 import type { Meta } from "../../Trace.ts"
 import type { WorkerEvent } from "../../WorkerEvent.ts"
 import type { FlowCodecs } from "../schemas.ts"
@@ -54,8 +62,11 @@ type Stop =
   | { readonly _tag: "Lost" }
   | { readonly _tag: "Shutdown" }
 
-/** `Held`: claimed to run alone, waits for the others to end. `Ended`: its outcome waits to be recorded. */
-type Stage = "Held" | "Running" | "Ended"
+/**
+ * `Waiting`: claimed ahead, for the next free place. `Held`: claimed to run alone, waits for all others to end.
+ * `Ended`: its outcome waits to be recorded.
+ */
+type Stage = "Waiting" | "Held" | "Running" | "Ended"
 
 interface Running {
   readonly claim: Claim
@@ -81,7 +92,10 @@ export interface Drained {
   readonly abandoned: ReadonlyArray<string>
 }
 
-const settleAtOnce = 200
+const settleAtOnce = 500
+/** Jobs that take a millisecond at most are claimed ahead: as many as are done in so many, up to so many. */
+const aheadMs = 10
+const mostAhead = 500
 /** Characters of results in one write. */
 const settleSize = 4 * 1024 * 1024
 /** Log lines about a queue that fails: one, then one each … milliseconds. */
@@ -101,6 +115,12 @@ export class WorkerCore {
   #phase: "Running" | "Draining" | "Stopped" = "Running"
   readonly #jobs = new Map<string, Running>()
   readonly #pending: Array<Pending> = []
+  readonly #ahead: Array<Running> = []
+  /** How many are in stage `Running`. */
+  #busy = 0
+  #pumping = false
+  /** Milliseconds that jobs take, of late. */
+  #pace = Infinity
   readonly #taking = new Signal()
   readonly #renewing = new Signal()
   readonly #settling = new Signal()
@@ -155,6 +175,11 @@ export class WorkerCore {
   /** Monotonic milliseconds: a wall clock may be set. */
   #now(): number {
     return Number(this.#clock.currentTimeNanosUnsafe() / 1_000_000n)
+  }
+
+  /** The same, and parts of them. */
+  #clockMs(): number {
+    return Number(this.#clock.currentTimeNanosUnsafe()) / 1_000_000
   }
 
   #event(event: WorkerEvent): void {
@@ -243,7 +268,7 @@ export class WorkerCore {
         claimNow ||= swept.ready
       }
       if (claimNow) {
-        const limit = Math.min(free, concurrency)
+        const limit = free
         const asked = this.#now()
         const claims = yield* Effect.onExit(
           this.#ask(
@@ -265,8 +290,11 @@ export class WorkerCore {
         )
         for (const claim of claims) this.#take(claim, asked)
         const wrapped = after !== "" && claims.length < limit
-        after = wrapped ? "" : lastTenant(claims, after)
-        claimNow = wrapped || claims.length === limit
+        // A tenant that got two has seen all others in between: the turn is over.
+        const tenants = new Set(claims.map((claim) => claim.tenant)).size
+        const allSeen = tenants < claims.length && tenants < tenantsAtOnce
+        after = wrapped || allSeen ? "" : lastTenant(claims, after)
+        claimNow = wrapped || claims.length === limit || claims.length > concurrency
         if (claimNow) return
       }
       const rang = yield* this.#taking.waitFor(Math.max(1, Math.min(sweepAt - this.#now(), poll)))
@@ -277,13 +305,18 @@ export class WorkerCore {
 
   #free(): number {
     const { concurrency } = this.#settings
-    let running = 0
-    for (const job of this.#jobs.values()) {
-      if (job.stage === "Held" || job.claim.alone) return 0
-      if (job.stage === "Running") running++
-    }
+    for (const job of this.#jobs.values()) if (job.stage === "Held" || job.claim.alone) return 0
+    const places = concurrency + this.#aheadNow()
     // Outcomes that wait for the store take room too, or a store that only reads would let them pile up.
-    return Math.min(concurrency - running, 2 * concurrency - this.#jobs.size)
+    const free = Math.min(places - this.#busy - this.#ahead.length, 2 * places - this.#jobs.size)
+    // Ahead, jobs are claimed by the hundred or not at all.
+    return places > concurrency && free < places / 4 && this.#jobs.size > 0 ? 0 : free
+  }
+
+  #aheadNow(): number {
+    return this.#pace > 1
+      ? 0
+      : Math.min(mostAhead, Math.floor(this.#settings.concurrency * aheadMs / Math.max(0.1, this.#pace)))
   }
 
   /** Tenants that are over their rate. */
@@ -307,17 +340,37 @@ export class WorkerCore {
     const known = this.#jobs.get(claim.id)
     const job: Running = {
       claim,
-      stage: claim.alone ? "Held" : "Running",
+      stage: claim.alone ? "Held" : "Waiting",
       stop: undefined,
       renewedAt: asked,
-      startedAt: this.#now(),
+      startedAt: this.#clockMs(),
       timer: undefined
     }
     if (known !== undefined) this.#lose(known)
     this.#jobs.set(claim.id, job)
     // A bell may wake who waits for it at once, in this step: what it tells of must be there.
     if (this.#jobs.size === 1) this.#renewing.ring()
-    if (job.stage === "Running") this.#fork(job)
+    if (job.stage === "Held") return
+    this.#ahead.push(job)
+    this.#pump()
+  }
+
+  /** Begins what was claimed, while there are places. A loop, so that jobs that end at once do not nest. */
+  #pump(): void {
+    if (this.#pumping) return
+    this.#pumping = true
+    while (this.#busy < this.#settings.concurrency && this.#ahead.length > 0) {
+      const job = this.#ahead.shift()!
+      if (job.stage === "Waiting") this.#begin(job)
+    }
+    this.#pumping = false
+  }
+
+  #begin(job: Running): void {
+    job.stage = "Running"
+    job.startedAt = this.#clockMs()
+    this.#busy++
+    this.#fork(job)
   }
 
   /** A suspect runs with nobody beside it: once all others have ended. True where this was something to do. */
@@ -325,16 +378,14 @@ export class WorkerCore {
     return Effect.gen({ self: this }, function*() {
       let held: Running | undefined
       for (const job of this.#jobs.values()) {
-        if (job.stage === "Running") return false
+        if (job.stage === "Running" || job.stage === "Waiting") return false
         if (job.stage === "Held") held ??= job
       }
       if (held === undefined) return false
       const began = yield* this.#ask("start", this.#store.start(held.claim))
       if (held.stage !== "Held") return true
       if (began) {
-        held.stage = "Running"
-        held.startedAt = this.#now()
-        this.#fork(held)
+        this.#begin(held)
       } else this.#lose(held)
       return true
     })
@@ -412,7 +463,7 @@ export class WorkerCore {
   #stop(job: Running, stop: Stop): void {
     if (job.stop !== undefined || job.stage === "Ended") return
     job.stop = stop
-    if (job.stage === "Held") return this.#end(job, this.#stopped(job, stop, undefined))
+    if (job.stage !== "Running") return this.#end(job, this.#stopped(job, stop, undefined))
     const reason = stop._tag === "TimedOut"
       ? "JOB_TIMEOUT"
       : stop._tag === "Lost"
@@ -502,17 +553,26 @@ export class WorkerCore {
   /** A job has ended here; its outcome is to be recorded. Without one there is nothing more to do with it. */
   #end(job: Running, settlement: Settlement | undefined): void {
     if (job.stage === "Ended") return
+    if (job.stage === "Running") {
+      this.#busy--
+      const took = this.#clockMs() - job.startedAt
+      this.#pace = this.#pace === Infinity ? took : this.#pace * 0.9 + took * 0.1
+    }
     job.stage = "Ended"
     job.timer?.interruptUnsafe()
-    if (settlement === undefined) return this.#forget(job)
+    if (settlement === undefined) {
+      this.#forget(job)
+      this.#pump()
+      return this.#taking.ring()
+    }
     this.#pending.push({ job, settlement, refusals: 0 })
     this.#settling.ring()
+    this.#pump()
     this.#taking.ring()
   }
 
   #forget(job: Running): void {
     if (this.#jobs.get(job.claim.id) === job) this.#jobs.delete(job.claim.id)
-    this.#taking.ring()
     if (this.#jobs.size === 0) this.#emptied.ring()
   }
 
@@ -542,6 +602,7 @@ export class WorkerCore {
         else refused.push(job)
       }
       if (refused.length > 0) yield* this.#refused(refused)
+      this.#taking.ring()
     })
     return this.#forever(step, this.#settling)
   }
@@ -595,7 +656,7 @@ export class WorkerCore {
       flow: claim.flow,
       tenant: claim.tenant,
       attempt: claim.failures + claim.crashes + 1,
-      durationMs: this.#now() - job.startedAt
+      durationMs: Math.max(0, Math.round(this.#clockMs() - job.startedAt))
     }
     switch (settlement._tag) {
       case "Done":
@@ -626,7 +687,7 @@ export class WorkerCore {
       tenant: claim.tenant,
       attempt: claim.failures + claim.crashes + 1
     })
-    if (job.stage === "Running") {
+    if (job.stage !== "Ended") {
       job.stop = undefined
       this.#stop(job, { _tag: "Lost" })
     } else {
@@ -634,6 +695,7 @@ export class WorkerCore {
       const at = this.#pending.findIndex((it) => it.job === job)
       if (at >= 0) this.#pending.splice(at, 1)
       this.#forget(job)
+      this.#taking.ring()
     }
   }
 
@@ -704,7 +766,9 @@ export class WorkerCore {
       this.#phase = "Draining"
       this.#taking.ring()
       const open = [...this.#jobs.keys()]
-      for (const job of this.#jobs.values()) if (job.stage === "Held") this.#stop(job, { _tag: "Shutdown" })
+      for (const job of this.#jobs.values()) {
+        if (job.stage === "Held" || job.stage === "Waiting") this.#stop(job, { _tag: "Shutdown" })
+      }
       yield* this.#emptyWithin(grace)
       const returned: Array<string> = []
       for (const job of this.#jobs.values()) {

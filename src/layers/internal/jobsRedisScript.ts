@@ -189,13 +189,16 @@ function ops.claim()
   end
   table.sort(order)
   local takers = {}
+  -- Many jobs of many tenants: of each the fewer, or a claim would look at their product.
+  local share = a.limit
+  if #order > 10 then share = math.floor(a.limit * 10 / math.min(#order, a.limit)) + 1 end
   for i = 1, math.min(#order, a.limit) do
     local tenant = order[i]
     local left = a.limit
     if a.tenantLimit then left = a.tenantLimit - tonumber(call('HGET', runningKey, tenant) or 0) end
     local heads = {}
     for _, flow in ipairs(a.flows) do
-      heads[#heads + 1] = { members = call('ZRANGE', laneKey(flow, tenant), 0, a.limit - 1), next = 1 }
+      heads[#heads + 1] = { members = call('ZRANGE', laneKey(flow, tenant), 0, share - 1), next = 1 }
     end
     takers[i] = { left = left, heads = heads }
   end

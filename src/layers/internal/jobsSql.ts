@@ -49,6 +49,9 @@ export const makeStore: (
       isPg ? "(extract(epoch FROM clock_timestamp()) * 1000)::bigint" : "CAST(unixepoch('subsec') * 1000 AS INTEGER)"
     )
     const locked = sql.literal(isPg ? "FOR UPDATE SKIP LOCKED" : "")
+    /** By the primary key, whatever the planner knows of a table that has only just been filled. */
+    const seqIn = (select: Statement.Fragment): Statement.Fragment =>
+      isPg ? sql`seq = ANY(ARRAY(${select}))` : sql`seq IN (${select})`
     const greatest = sql.literal(isPg ? "greatest" : "max")
 
     const inTransaction = Effect.map(
@@ -69,6 +72,12 @@ export const makeStore: (
       }
       const picks = sql.literal(names.map(([name]) => `value ->> '${name}' AS ${name}`).join(", "))
       return sql`(SELECT ${picks} FROM json_each(${text})) AS g`
+    }
+
+    /** Names of flows as a table `g`: few, and the planner sees how few. */
+    const among = (flows: ReadonlyArray<string>): Statement.Fragment => {
+      const cast = sql.literal(isPg ? "::text" : "")
+      return sql`(${sql.join(" UNION ALL ", false)(flows.map((flow) => sql`SELECT ${flow}${cast} AS flow`))}) AS g`
     }
 
     // ---------------------------------------------------------------- who listens
@@ -251,21 +260,26 @@ export const makeStore: (
 
     // ---------------------------------------------------------------- claim
 
+    let seen = 1
     const claim = (request: JobStore.ClaimRequest) => {
       const { after, flows, leaseMs, limit, tenantLimit, without, workerId } = request
       const skipped = without.length === 0 ? sql`` : sql`AND NOT ${sql.in("j.tenant", without)}`
-      const from = given(flows.map((flow) => ({ flow })), { flow: "text" })
+      const from = among(flows)
       const columns = sql.literal(isPg ? "p.seq, p.tenant, p.priority" : "j.seq, j.tenant, j.priority")
+      // Many jobs of many tenants: of each the fewer, or a claim would look at their product. How many tenants there are
+      // is known from the last time: a limit that the planner can't see makes it compile the query anew.
+      const tenants = Math.min(limit, JobStore.tenantsAtOnce)
+      const share = limit <= 10 || seen <= 4 ? limit : Math.ceil(limit * 4 / seen)
       // Of each tenant, the first few; each tenant is found by one step in the index.
       const heads = isPg
         ? sql`lanes l CROSS JOIN LATERAL (
             SELECT j.seq, j.tenant, j.priority FROM ${t} j
             WHERE j.state = 'ready' AND j.flow = l.flow AND j.tenant = l.tenant
-            ORDER BY j.priority DESC, j.seq LIMIT ${limit} ${locked}
+            ORDER BY j.priority DESC, j.seq LIMIT ${share} ${locked}
           ) p`
         : sql`lanes l JOIN ${t} j ON j.seq IN (
             SELECT k.seq FROM ${t} k WHERE k.state = 'ready' AND k.flow = l.flow AND k.tenant = l.tenant
-            ORDER BY k.priority DESC, k.seq LIMIT ${limit}
+            ORDER BY k.priority DESC, k.seq LIMIT ${share}
           )`
       const order = sql.literal(
         isPg
@@ -284,7 +298,7 @@ export const makeStore: (
           UNION ALL
           SELECT l.flow, (
             SELECT min(j.tenant) FROM ${t} j WHERE j.state = 'ready' AND j.flow = l.flow AND j.tenant > l.tenant ${skipped}
-          ), l.depth + 1 FROM lanes l WHERE l.tenant IS NOT NULL AND l.depth < ${limit}
+          ), l.depth + 1 FROM lanes l WHERE l.tenant IS NOT NULL AND l.depth < ${tenants}
         ), picked AS (
           SELECT ${columns}, row_number() OVER (${order}) AS place FROM ${heads} WHERE l.tenant IS NOT NULL
         ), chosen AS (
@@ -298,7 +312,7 @@ export const makeStore: (
           started = CASE WHEN ${suspects} THEN 0 ELSE 1 END,
           started_at = ${now},
           lease_until = ${now} + ${leaseMs} + CASE WHEN crashes > 0 THEN ${JobStore.secondOwnerMs(leaseMs)} ELSE 0 END
-        WHERE seq IN (SELECT seq FROM chosen)
+        WHERE ${seqIn(sql`SELECT seq FROM chosen`)}
         RETURNING id, flow, payload, tenant, topic, priority, meta, max_attempts, timeout_ms, token, failures, crashes,
           alone, seq`
       // Two claimers that count at once would each let in what only one may.
@@ -307,7 +321,11 @@ export const makeStore: (
           Effect.andThen(sql`SELECT pg_advisory_xact_lock(7072, hashtext(${table}))`, statement)
         )
         : statement
-      return Effect.map(counted, (rows) => [...rows].sort((a, b) => Number(a["seq"]) - Number(b["seq"])).map(toClaim))
+      return Effect.map(counted, (rows) => {
+        const claims = [...rows].sort((a, b) => Number(a["seq"]) - Number(b["seq"])).map(toClaim)
+        if (claims.length > 10) seen = new Set(claims.map((it) => it.tenant)).size
+        return claims
+      })
     }
 
     // ---------------------------------------------------------------- settle
@@ -379,10 +397,10 @@ export const makeStore: (
         const locking = sql.literal(isPg ? "ORDER BY r.seq FOR UPDATE OF r" : "")
         const held = yield* sql`
           UPDATE ${t} SET lease_until = ${greatest}(lease_until, ${now} + ${leaseMs})
-          WHERE seq IN (
-            SELECT r.seq FROM ${given(rows, leaseColumns)}
-            JOIN ${t} r ON r.id = g.id AND r.token = g.token AND r.state = 'running' ${locking}
-          )
+          WHERE ${
+          seqIn(sql`SELECT r.seq FROM ${given(rows, leaseColumns)}
+            JOIN ${t} r ON r.id = g.id AND r.token = g.token AND r.state = 'running' ${locking}`)
+        }
           RETURNING id, token, cancelling, cancel_reason`
         const tokens = new Set(held.map(keyOf))
         const lost = leases.filter((it) => !tokens.has(`${it.token} ${it.id}`))
@@ -425,7 +443,7 @@ export const makeStore: (
           (SELECT min(run_at) FROM ${t} WHERE state = 'delayed') AS run_at,
           (SELECT min(lease_until) FROM ${t} WHERE state = 'running') AS lease_until,
           CASE WHEN EXISTS (
-            SELECT 1 FROM ${given(flows.map((flow) => ({ flow })), { flow: "text" })}
+            SELECT 1 FROM ${among(flows)}
             WHERE EXISTS (SELECT 1 FROM ${t} j WHERE j.state = 'ready' AND j.flow = g.flow)
           ) THEN 1 ELSE 0 END AS ready,
           ${now} AS at`,
