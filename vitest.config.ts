@@ -12,7 +12,8 @@ export default defineConfig({
     pool: "forks",
     maxWorkers: 2,
     execArgv: ["--expose-gc", "--conditions=source"],
-    testTimeout: 30_000,
+    // Ends what hangs. No test says by it how fast anything is: loaded machines are slow.
+    testTimeout: 120_000,
     hookTimeout: 30_000,
     passWithNoTests: false,
     reporters: ["default", new ClosingLine()]
