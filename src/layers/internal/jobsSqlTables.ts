@@ -120,7 +120,6 @@ const statements = (sql: SqlClient.SqlClient, table: string): ReadonlyArray<stri
     `CREATE INDEX IF NOT EXISTS "${table}_ready" ON "${table}" (flow, tenant, priority DESC, seq) WHERE state = 'ready'`,
     `CREATE INDEX IF NOT EXISTS "${table}_delayed" ON "${table}" (run_at) WHERE state = 'delayed'`,
     `CREATE INDEX IF NOT EXISTS "${table}_leases" ON "${table}" (lease_until) WHERE state = 'running'`,
-    `CREATE INDEX IF NOT EXISTS "${table}_tenants" ON "${table}" (tenant) WHERE state = 'running'`,
     `CREATE INDEX IF NOT EXISTS "${table}_ended" ON "${table}" (finished_at) WHERE finished_at IS NOT NULL`
   ]
 }
