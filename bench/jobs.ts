@@ -4,6 +4,7 @@
  * `npm run bench:jobs`, or `npm run bench:jobs -- --jobs 1000 --rounds 1 --only bullmq`. It starts a PostgreSQL with
  * `fsync` and a Redis with `appendfsync always` of its own. Each queue runs in a process of its own, one after the other.
  */
+import { NodeRuntime } from "@effect/platform-node"
 import { Effect, Redacted } from "effect"
 import { execFile } from "node:child_process"
 import { mkdtempSync, rmSync } from "node:fs"
@@ -24,9 +25,9 @@ const { values } = parseArgs({
 })
 
 const measure = (name: string, url: string) =>
-  Effect.promise(() =>
+  Effect.promise((signal) =>
     new Promise<Measured>((resolve, reject) => {
-      execFile(
+      const child = execFile(
         process.execPath,
         ["--conditions=source", join(import.meta.dirname, "jobs", "child.ts"), name, url, values.jobs, values.rounds],
         { maxBuffer: 64 * 1024 * 1024 },
@@ -36,6 +37,7 @@ const measure = (name: string, url: string) =>
           else reject(new Error(`${name}: ${error.message}\n${stderr}`))
         }
       )
+      signal.addEventListener("abort", () => child.kill("SIGKILL"))
     })
   )
 
@@ -63,5 +65,5 @@ const main = Effect.gen(function*() {
   }
 })
 
-await Effect.runPromise(Effect.scoped(main))
-process.exit(0)
+// Ctrl-C stops the servers as well.
+NodeRuntime.runMain(Effect.scoped(main))

@@ -7,7 +7,14 @@
  * anything.
  */
 import type { Any } from "./Flow.ts"
+import { analyze } from "./FlowAnalysis.ts"
 import { type Plan, planOf, type Step, type Target } from "./internal/plan.ts"
+
+/** What is drawn besides nodes and edges. */
+export interface Options {
+  /** What `Flow.analyze` tells of each node: attempts and time at worst. Default: false. */
+  readonly costs?: boolean | undefined
+}
 
 interface Drawn {
   readonly step: Step
@@ -78,13 +85,32 @@ const draw = (plan: Plan, outerIngress: boolean, outerEgress: boolean): Picture 
   }
 }
 
+/** What a node says in the picture. */
+type Label = (step: Step) => string
+
 /** The node's own name: inside the box of its subflow the way to it is plain. */
-const labelOf = (step: Step): string => step.kind === "each" ? `${step.definition.name} × each` : step.definition.name
+const nameOf: Label = (step) => step.kind === "each" ? `${step.definition.name} × each` : step.definition.name
+
+const duration = (ms: number): string =>
+  ms === Infinity ? "no bound" : ms < 1000 ? `at most ${Math.round(ms)} ms` : `at most ${Math.round(ms / 100) / 10} s`
+
+const labelWith = (flow: Any, options: Options | undefined): Label => {
+  if (options?.costs !== true) return nameOf
+  const costs = new Map(analyze(flow).nodes.map((cost) => [cost.node, cost]))
+  return (step) => {
+    const cost = costs.get(step.name)
+    if (cost === undefined || step.kind === "router" || step.join >= 0) return nameOf(step)
+    const attempts = cost.maxAttempts === 1
+      ? []
+      : [cost.maxAttempts === Infinity ? "tries for ever" : `${cost.maxAttempts} attempts`]
+    return `${nameOf(step)} (${[...attempts, duration(cost.worstCaseMs)].join(", ")})`
+  }
+}
 
 const mermaidText = (text: string): string =>
   `"${text.replaceAll(/[#"<>&\\`[\](){}|]/g, (c) => `#${c.codePointAt(0)};`).replaceAll(/\s+/g, " ")}"`
 
-const mermaidNode = ({ egress, ingress, step }: Drawn): string => {
+const mermaidNode = ({ egress, ingress, step }: Drawn, labelOf: Label): string => {
   const label = mermaidText(labelOf(step))
   const shape = step.kind === "router"
     ? `{${label}}`
@@ -98,11 +124,11 @@ const mermaidNode = ({ egress, ingress, step }: Drawn): string => {
   return `n${step.id}${shape}`
 }
 
-const mermaidBox = (box: Box, indent: string, id: string): ReadonlyArray<string> => [
-  ...box.nodes.map((node) => indent + mermaidNode(node)),
+const mermaidBox = (box: Box, indent: string, id: string, labelOf: Label): ReadonlyArray<string> => [
+  ...box.nodes.map((node) => indent + mermaidNode(node, labelOf)),
   ...box.boxes.flatMap((inner, at) => [
     `${indent}subgraph ${id}_${at}[${mermaidText(inner.name)}]`,
-    ...mermaidBox(inner, `${indent}  `, `${id}_${at}`),
+    ...mermaidBox(inner, `${indent}  `, `${id}_${at}`, labelOf),
     `${indent}end`
   ])
 ]
@@ -122,11 +148,11 @@ const mermaidBox = (box: Box, indent: string, id: string): ReadonlyArray<string>
  * lines[3] // => "  n0 --> n1"
  * ```
  */
-export const toMermaid = (flow: Any): string => {
+export const toMermaid = (flow: Any, options?: Options): string => {
   const { arrows, box } = draw(planOf(flow), true, true)
   return [
     "flowchart LR",
-    ...mermaidBox(box, "  ", "s"),
+    ...mermaidBox(box, "  ", "s", labelWith(flow, options)),
     ...arrows.map(({ from, label, to }) =>
       `  n${from.id} -->${label === undefined ? "" : `|${mermaidText(label)}|`} n${to.id}`
     )
@@ -136,18 +162,18 @@ export const toMermaid = (flow: Any): string => {
 const dotText = (text: string): string =>
   `"${text.replaceAll("\\", "\\\\").replaceAll("\"", "\\\"").replaceAll(/\s+/g, " ")}"`
 
-const dotNode = ({ egress, ingress, step }: Drawn): string => {
+const dotNode = ({ egress, ingress, step }: Drawn, labelOf: Label): string => {
   const shape = step.kind === "router" ? "diamond" : step.kind === "join" || step.kind === "collect" ? "hexagon" : "box"
   const style = ingress ? ", style=rounded" : ""
   return `n${step.id} [label=${dotText(labelOf(step))}, shape=${shape}${style}${egress ? ", peripheries=2" : ""}]`
 }
 
-const dotBox = (box: Box, indent: string, id: string): ReadonlyArray<string> => [
-  ...box.nodes.map((node) => indent + dotNode(node)),
+const dotBox = (box: Box, indent: string, id: string, labelOf: Label): ReadonlyArray<string> => [
+  ...box.nodes.map((node) => indent + dotNode(node, labelOf)),
   ...box.boxes.flatMap((inner, at) => [
     `${indent}subgraph cluster_${id}_${at} {`,
     `${indent}  label=${dotText(inner.name)}`,
-    ...dotBox(inner, `${indent}  `, `${id}_${at}`),
+    ...dotBox(inner, `${indent}  `, `${id}_${at}`, labelOf),
     `${indent}}`
   ])
 ]
@@ -167,12 +193,12 @@ const dotBox = (box: Box, indent: string, id: string): ReadonlyArray<string> => 
  * lines[4] // => "  n0 -> n1"
  * ```
  */
-export const toGraphViz = (flow: Any): string => {
+export const toGraphViz = (flow: Any, options?: Options): string => {
   const { arrows, box } = draw(planOf(flow), true, true)
   return [
     `digraph ${dotText(flow.name)} {`,
     "  rankdir=LR",
-    ...dotBox(box, "  ", "s"),
+    ...dotBox(box, "  ", "s", labelWith(flow, options)),
     ...arrows.map(({ from, label, to }) =>
       `  n${from.id} -> n${to.id}${label === undefined ? "" : ` [label=${dotText(label)}]`}`
     ),

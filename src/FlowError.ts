@@ -138,6 +138,8 @@ interface Fields {
   readonly node: string | undefined
   readonly attempt: number | undefined
   readonly reason: FlowErrorReason
+  /** The defect, where a node died: for loggers, which show its stack. */
+  readonly cause?: unknown
 }
 
 const Base: new(fields: Fields) => Cause.YieldableError & { readonly _tag: "FlowError" } & Fields = Data.TaggedError(

@@ -5,8 +5,7 @@
  * `maxInFlight` are open, knows each by its id, turns every end into exactly one outcome, and interrupts whatever is left
  * when its scope closes. Nobody who waits for it waits for ever.
  *
- * It promises what memory can: bounded, observable, cancellable. What must survive the process is a job (`JobQueue`) or
- * a durable flow (`DurableFlow`).
+ * It promises what memory can: bounded, observable, cancellable. What must survive the process is a job (`JobQueue`).
  */
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"

@@ -3,7 +3,6 @@
 // Compiles schemas, for the whole process: only before any schema is used.
 // oxlint-disable-next-line import/no-unassigned-import
 import "effect/schema/SchemaJITCompiler/enable"
-import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
 import * as FlowCli from "../FlowCli.ts"
@@ -20,5 +19,12 @@ const penguiflow = Command.make("penguiflow").pipe(
     check.pipe(Command.withShortDescription("Checks the sources of flows for what the types can't see"))
   ])
 )
+
+/** An optional peer: whoever only imports the library does without it. */
+const NodeServices = await import("@effect/platform-node/NodeServices").catch((error: unknown) => {
+  if (!(error instanceof Error && "code" in error && error.code === "ERR_MODULE_NOT_FOUND")) throw error
+  process.stderr.write("✗ The command line needs a package: npm install @effect/platform-node\n")
+  return process.exit(2)
+})
 
 FlowCli.runCommand(penguiflow, { version }).pipe(Effect.provide(NodeServices.layer), FlowCli.runMain(process))

@@ -148,7 +148,9 @@ const twins = (nodes: ReadonlyMap<NodeImpl, number>): Array<string> => {
     if (first === undefined) seen.set(node.name, row)
     else {
       faults.push(
-        `two nodes are named "${node.name}" (row ${first} and row ${row}): give one another name with Node.named`
+        `two nodes are named "${node.name}" (row ${first}${
+          row === first ? "" : ` and row ${row}`
+        }): give one another name with Node.named`
       )
     }
     if (typeof node.name !== "string" || node.name === "") {

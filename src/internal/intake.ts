@@ -51,7 +51,7 @@ export class Intake {
       return this.#refuse(
         traceId,
         { _tag: "DuplicateTrace" },
-        "A trace with this id is open: choose another id, or wait until it has ended"
+        `A trace with the id "${cut(traceId)}" is open: choose another id, or wait until it has ended`
       )
     }
     const taken = options?.meta === undefined ? { meta: noMeta } : takeMeta(options.meta)

@@ -290,12 +290,8 @@ export class Supervisor {
 
   /** What becomes of a defect. */
   nodeDied(trace: Trace, node: string | undefined, attempt: number | undefined, defect: unknown): FlowError {
-    return trace.fail(
-      { _tag: "NodeDied", defect },
-      `Node "${node ?? "?"}" died: ${messageOf(defect)}`,
-      node,
-      attempt
-    )
+    const message = `Node "${node ?? "?"}" died: ${messageOf(defect)}`
+    return trace.fail({ _tag: "NodeDied", defect }, message, node, attempt, defect)
   }
 
   #errorFor(trace: Trace, reason: FlowErrorReason): FlowError {
@@ -405,12 +401,18 @@ const errorIn = (exit: Exit.Exit<unknown, unknown>): unknown => {
   return "error" in failure ? failure.error : failure.defect
 }
 
+/** A time for people; whatever it is, never a throw. */
+const instant = (millis: number): string => {
+  const date = new Date(millis)
+  return Number.isNaN(date.getTime()) ? String(millis) : date.toISOString()
+}
+
 const wordsFor = (reason: FlowErrorReason): string => {
   switch (reason._tag) {
     case "TraceCancelled":
       return reason.reason === undefined ? "The trace was cancelled" : `The trace was cancelled: ${reason.reason}`
     case "DeadlineExceeded":
-      return "The trace's deadline passed before it had ended"
+      return `The trace's deadline, ${instant(reason.deadline)}, passed before it had ended`
     case "ShuttingDown":
       return "The runtime shut down before the trace had ended"
     default:

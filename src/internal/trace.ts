@@ -131,8 +131,16 @@ export class Trace {
     Info.bind(info, this)
   }
 
-  fail(reason: FlowErrorReason, message: string, node?: string, attempt?: number): FlowError {
-    return new FlowError({ flow: this.supervisor.plan.name, traceId: this.traceId, node, attempt, reason, message })
+  fail(reason: FlowErrorReason, message: string, node?: string, attempt?: number, cause?: unknown): FlowError {
+    return new FlowError({
+      flow: this.supervisor.plan.name,
+      traceId: this.traceId,
+      node,
+      attempt,
+      reason,
+      message,
+      cause
+    })
   }
 
   get done(): boolean {
