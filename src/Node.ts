@@ -120,8 +120,8 @@ export const make = <
   readonly run: (input: In, context: NodeContext<NoInfer<Part>>) => Effect.Effect<Out, E, R>
   /**
    * Undoes a finished run when the trace fails or is cancelled later; undone in reverse order of finishing. A run that
-   * was interrupted has not finished, even if it could not be stopped and got to its end: what it may have done by then
-   * is its own to undo, with `Effect.onInterrupt`.
+   * can't be interrupted, a transaction that commits for one, is waited for (up to `interruptGrace`) and undone once it
+   * has finished, after its timeout and after it was left behind as well. A run that was interrupted has not finished.
    */
   readonly compensate?: ((output: Out, context: NodeContext) => Effect.Effect<void, never, R2>) | undefined
 }): Node<Name, In, Out, E, Exclude<R | R2, CurrentTrace | Scope.Scope>, Part> =>

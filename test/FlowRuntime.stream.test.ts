@@ -35,6 +35,22 @@ const counting = (sent: { count: number }) =>
   })
 
 describe("FlowRuntime.stream", () => {
+  it.effect("parts of branches that stream at once arrive in the order of their numbers, more than the buffer holds", () =>
+    Effect.gen(function*() {
+      const many = (name: string) =>
+        Node.make(name, {
+          input: Schema.Number,
+          output: Schema.Number,
+          part: Schema.Number,
+          run: (n, { emit }) =>
+            Effect.as(Effect.forEach(Array.from({ length: 500 }, (_, i) => i), emit, { discard: true }), n)
+        })
+      const runtime = yield* FlowRuntime.make(Flow.make("f", [add("s", 0).to(many("a"), many("b"))]))
+      const items = yield* Stream.runCollect(runtime.stream(1))
+      const seqs = items.flatMap((item) => item._tag === "Part" ? [item.seq] : [])
+      assert.deepStrictEqual(seqs, Array.from({ length: 1000 }, (_, i) => i))
+    }))
+
   it.effect("gives each part in order with seq from 0, then the result, then the end; the next stream counts anew", () =>
     Effect.gen(function*() {
       const runtime = yield* FlowRuntime.make(spoken)

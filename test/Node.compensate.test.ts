@@ -264,6 +264,58 @@ describe("compensation", () => {
       compensate: () => Effect.sync(() => void ledger.refunded++)
     })
 
+  it.effect("a run that can't be interrupted is undone when it finishes all the same: cancelled, too late, left behind", () =>
+    Effect.gen(function*() {
+      const charging = (lasts: Duration.Input, policy: Policy.Policy = {}) => {
+        const ledger = { charged: 0, refunded: 0 }
+        const charge = Node.make("charge", {
+          input: Schema.Number,
+          output: Schema.Number,
+          policy,
+          run: (n) =>
+            Effect.uninterruptible(Effect.andThen(Effect.sleep(lasts), Effect.sync(() => (ledger.charged++, n)))),
+          compensate: () => Effect.sync(() => void ledger.refunded++)
+        })
+        return { charge, ledger }
+      }
+      yield* TestClock.adjust("1 millis")
+      const cancelled = charging("2 seconds")
+      const late = charging("2 seconds", { timeout: "1 second" })
+      const left = charging("1 minute")
+      for (const { charge } of [cancelled, left]) {
+        const runtime = yield* FlowRuntime.make(Flow.make("f", [charge.to(never("after"))]))
+        const fiber = yield* start(runtime.run(1, { traceId: "t" }))
+        const cancel = yield* start(runtime.cancel("t"))
+        yield* TestClock.adjust("5 seconds")
+        assert.isTrue(yield* Fiber.join(cancel))
+        assert.strictEqual(yield* codeOf(Fiber.join(fiber)), "TRACE_CANCELLED")
+      }
+      assert.deepStrictEqual(cancelled.ledger, { charged: 1, refunded: 1 })
+      assert.deepStrictEqual(left.ledger, { charged: 0, refunded: 0 })
+      const fiber = yield* start(Flow.run(Flow.make("f", [late.charge.to()]), 1))
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual(yield* codeOf(Fiber.join(fiber)), "NODE_TIMEOUT")
+      assert.deepStrictEqual(late.ledger, { charged: 1, refunded: 1 })
+      assert.deepStrictEqual(left.ledger, { charged: 1, refunded: 1 })
+    }))
+
+  it.effect("a run at rest is interrupted at once, and has not finished", () =>
+    Effect.gen(function*() {
+      let undone = 0
+      const waits = Node.make("waits", {
+        input: Schema.Number,
+        output: Schema.Number,
+        run: () => Effect.never,
+        compensate: () => Effect.sync(() => void undone++)
+      })
+      const runtime = yield* FlowRuntime.make(Flow.make("f", [waits.to()]))
+      const fiber = yield* start(runtime.run(1, { traceId: "t" }))
+      const cancel = yield* start(runtime.cancel("t"))
+      assert.strictEqual(cancel.pollUnsafe()?._tag, "Success")
+      assert.strictEqual(yield* codeOf(Fiber.join(fiber)), "TRACE_CANCELLED")
+      assert.strictEqual(undone, 0)
+    }))
+
   it.effect("a run that can't be interrupted undoes itself if it finishes while its trace is being cancelled", () =>
     Effect.gen(function*() {
       const ledger = { charged: 0, refunded: 0 }

@@ -31,7 +31,8 @@ export const compensate = (trace: Trace, visit?: Walk): Effect.Effect<void> =>
     return Effect.forEach(undone.toReversed(), (run) => undo(trace, run), { discard: true })
   }))
 
-const undo = (trace: Trace, { attempt, context, output, step }: Finished): Effect.Effect<void> =>
+/** Undoes one run. */
+export const undo = (trace: Trace, { attempt, context, output, step }: Finished): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { clock, hub } = trace.supervisor
     const startedAt = clock.currentTimeMillisUnsafe()
@@ -45,12 +46,14 @@ const undo = (trace: Trace, { attempt, context, output, step }: Finished): Effec
       Effect.sync(() => hub.nodeCompensated(trace, step.name, attempt, startedAt, error))
     // In a fiber of its own: what one does to its fiber does not stop the others.
     const options = { startImmediately: true, uninterruptible: true } as const
-    return Effect.flatMap(Effect.forkDetach(trace.supervisor.withLayers(step, undoing), options), (fiber) =>
-      Effect.flatMap(
-        Fiber.await(fiber),
-        (exit) =>
-          told(exit._tag === "Success" ? undefined : errorInfo(Cause.squash(exit.cause)))
-      ))
+    return Effect.flatMap(
+      Effect.forkDetach(trace.supervisor.withLayers(step, undoing), options),
+      (fiber) =>
+        Effect.flatMap(
+          Fiber.await(fiber),
+          (exit) => told(exit._tag === "Success" ? undefined : errorInfo(Cause.squash(exit.cause)))
+        )
+    )
   })
 
 /** Closes what failed or interrupted attempts acquired, last first. A finalizer that dies stops no other. */

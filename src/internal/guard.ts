@@ -14,9 +14,10 @@ import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import { type FlowError, isFlowError } from "../FlowError.ts"
 import { AttemptScope } from "./attemptScope.ts"
-import { compensate } from "./compensate.ts"
+import { compensate, undo } from "./compensate.ts"
 import { answered, type AnyEffect } from "./effects.ts"
 import { isDeep, onFreshStack, stopOnFreshStack } from "./nesting.ts"
+import { interruptAtRest } from "./stop.ts"
 import { failureOf } from "./trace.ts"
 import type { Walk } from "./walk.ts"
 
@@ -38,7 +39,9 @@ const attempt = (walk: Walk): AnyEffect => {
 
 const timed = (walk: Walk): AnyEffect => {
   const { step } = walk
-  if (step.timeout === 0 && step.concurrency === undefined) return outputChecked(walk, attempted(walk))
+  if (step.timeout === 0 && step.concurrency === undefined && step.compensate === undefined) {
+    return outputChecked(walk, attempted(walk))
+  }
   const outer = walk.scope
   const own = walk.scope = new AttemptScope()
   const tried = outputChecked(walk, attempted(walk))
@@ -65,6 +68,8 @@ const outputChecked = (walk: Walk, tried: AnyEffect): AnyEffect =>
 /**
  * An attempt in a fiber of its own, so that it can be stopped and the trace go on, and so that whatever the attempt does to
  * its fiber the permit comes back. If it resists for longer than the runtime's `interruptGrace` it is left behind.
+ *
+ * A run that can be undone is stopped only where that loses nothing it has done, and is undone if it finishes all the same.
  */
 const inOwnFiber = (walk: Walk, effect: AnyEffect, own: AttemptScope, outer: AttemptScope): AnyEffect =>
   Effect.withFiber((parent: Fiber.Fiber<unknown, unknown>) => {
@@ -78,26 +83,39 @@ const inOwnFiber = (walk: Walk, effect: AnyEffect, own: AttemptScope, outer: Att
       else walk.keep(exit.value)
       return used === undefined ? exit : Effect.andThen(Scope.close(used, exit), exit)
     }
+    const undoable = step.compensate !== undefined
+    const stop = (fiber: Fiber.Fiber<unknown, unknown>): void =>
+      undoable ? interruptAtRest(fiber, parent.id) : fiber.interruptUnsafe(parent.id)
+    /** What finished after its time. */
+    const undone = (exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
+      undoable && exit._tag === "Success" ? undo(trace, walk.finishedWith(exit.value)) : Effect.void
     const child = Effect.runForkWith(own.within(parent.context))(onFreshStack(deep, effect))
     const answer = child.pollUnsafe()
     if (answer !== undefined) return ended(answer, false)
     return Effect.callback<unknown, unknown>((resume) => {
       let timedOut = false
+      let abandoned = false
       let timer: Fiber.Fiber<unknown> | undefined = undefined
       const abandon = Effect.sync(() => {
+        abandoned = true
         for (const stuck of trace.atWork(walk)) stuck.leftBehind()
         resume(Effect.suspend(() => ended(Exit.fail(overtime(walk)), true)))
       })
       const expire = Effect.suspend(() => {
         timedOut = true
-        child.interruptUnsafe(parent.id)
+        stop(child)
         return child.pollUnsafe() === undefined
           ? Effect.andThen(clock.sleep(Duration.millis(grace)), abandon)
           : Effect.void
       })
       child.addObserver((exit) => {
         timer?.interruptUnsafe()
-        resume(onFreshStack(deep, Effect.suspend(() => ended(timedOut ? Exit.fail(overtime(walk)) : exit, timedOut))))
+        if (abandoned) {
+          Effect.runForkWith(parent.context)(undone(exit), { uninterruptible: true })
+          return
+        }
+        const end = Effect.suspend(() => ended(timedOut ? Exit.fail(overtime(walk)) : exit, timedOut))
+        resume(onFreshStack(deep, timedOut ? Effect.andThen(undone(exit), end) : end))
       })
       if (step.timeout > 0) {
         timer = Effect.runForkWith(parent.context)(Effect.andThen(clock.sleep(Duration.millis(step.timeout)), expire))
@@ -107,7 +125,7 @@ const inOwnFiber = (walk: Walk, effect: AnyEffect, own: AttemptScope, outer: Att
         return stopOnFreshStack(
           deep,
           Effect.suspend(() => {
-            child.interruptUnsafe(parent.id)
+            stop(child)
             return Effect.callback<void>((stopped) => {
               child.addObserver((exit) => stopped(Effect.suspend(() => Effect.ignoreCause(ended(exit, true)))))
             })

@@ -39,7 +39,7 @@ export interface Step {
   readonly egress: number
   /** Its place among the joins of its plan; -1 for other kinds. */
   readonly join: number
-  /** Whether an attempt needs more than a check and a call: a retry, a timeout, a permit. */
+  /** Whether an attempt needs more than a check and a call: a retry, a timeout, a permit, a run to be undone. */
   readonly guarded: boolean
   readonly retry: Schedule.Schedule<unknown, unknown> | undefined
   readonly retryWhile: ((error: unknown) => boolean) | undefined
@@ -215,7 +215,7 @@ const compileStep = (definition: Definition, prefix: string, ids: Ids, once: boo
     egress: -1,
     join: -1,
     guarded: policy?.retry !== undefined || Number.isFinite(timeout) && timeout > 0 ||
-      policy?.concurrency !== undefined,
+      policy?.concurrency !== undefined || definition.compensate !== undefined,
     retry: policy?.retry as Schedule.Schedule<unknown, unknown> | undefined,
     retryWhile: policy?.retryWhile as ((error: unknown) => boolean) | undefined,
     timeout: Number.isFinite(timeout) ? timeout : 0,

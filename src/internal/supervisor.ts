@@ -254,8 +254,7 @@ export class Supervisor {
 
   /** A trace's fiber tree has ended, or is left behind: what was acquired is released, what finished may be undone. */
   #finish(trace: Trace, exit: Exit.Exit<unknown, unknown>): void {
-    // One that was left behind and ends after all has nothing to say any more.
-    if (trace.state._tag === "Ending" || trace.state._tag === "Done") return
+    if (trace.state._tag === "Ending" || trace.state._tag === "Done") return this.#undoLate(trace)
     if (exit._tag === "Failure" && trace.root !== undefined) trace.root.ended(exit.cause, false)
     const reason = trace.state._tag === "Stopping" ? trace.state.reason : undefined
     const final = this.#exitOf(trace, exit, reason)
@@ -268,6 +267,12 @@ export class Supervisor {
     if (fiber.pollUnsafe() !== undefined) return this.#conclude(trace, final, reason)
     if (reason !== undefined) this.#armGrace(trace)
     fiber.addObserver(() => this.#conclude(trace, final, reason))
+  }
+
+  /** One that was left behind has ended after all: it has nothing to say any more, but what it finished is undone. */
+  #undoLate(trace: Trace): void {
+    if (trace.finished === undefined || trace.finished.length === 0) return
+    Effect.runForkWith(trace.context)(compensate(trace), { uninterruptible: true })
   }
 
   #exitOf(

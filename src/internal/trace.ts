@@ -6,6 +6,7 @@ import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
 import { FlowError, type FlowErrorReason } from "../FlowError.ts"
 import type { Item } from "../FlowRuntime.ts"
 import type { Headers, Meta, TraceInfo } from "../Trace.ts"
@@ -104,6 +105,9 @@ export class Trace {
   scopes: Array<Scope.Closeable> | undefined
   sink: Sink | undefined
   #seq = 0
+  /** Who waits for room in the stream, in order. */
+  #senders = 0
+  #sending: Semaphore.Semaphore | undefined
   #onDone: Array<(exit: TraceExit) => void> | undefined
   /** Called once it no longer waits for admission. */
   onAdmitted: (() => void) | undefined
@@ -218,13 +222,47 @@ export class Trace {
       if (bad >= 0) {
         return Effect.die(new TypeError(`node "${step.name}" emits a part: ${step.part!.explain(parts[bad])}`))
       }
-      const items = parts.map((value): Item<unknown, unknown> => {
-        const seq = this.#seq++
-        if (this.supervisor.hub.listening) this.supervisor.hub.partEmitted(this, step.name, attempt, seq)
-        return { _tag: "Part", node: step.name, attempt, seq, value }
-      })
-      return this.sink === undefined ? Effect.void : Effect.asVoid(Queue.offerAll(this.sink, items))
+      const { sink } = this
+      if (sink === undefined) {
+        for (const _ of parts) this.#number(step, attempt)
+        return Effect.void
+      }
+      // Numbered in the order in which the stream gets them: nobody overtakes one that waits.
+      let sent = 0
+      if (this.#senders === 0) {
+        while (sent < parts.length && !Queue.isFullUnsafe(sink)) {
+          if (!Queue.offerUnsafe(sink, this.#itemOf(step, attempt, parts[sent++]))) return Effect.void
+        }
+      }
+      return sent === parts.length ? Effect.void : this.#waitAndSend(sink, step, attempt, parts.slice(sent))
     })
+  }
+
+  #waitAndSend(sink: Sink, step: Step, attempt: number, parts: ReadonlyArray<unknown>): Effect.Effect<void> {
+    this.#senders++
+    const sending = this.#sending ??= Semaphore.makeUnsafe(1)
+    const send = Effect.forEach(
+      parts,
+      (part) => Effect.suspend(() => Queue.offer(sink, this.#itemOf(step, attempt, part))),
+      { discard: true }
+    )
+    return Effect.ensuring(
+      sending.withPermits(1)(send),
+      Effect.sync(() => {
+        this.#senders--
+      })
+    )
+  }
+
+  #itemOf(step: Step, attempt: number, value: unknown): Item<unknown, unknown> {
+    return { _tag: "Part", node: step.name, attempt, seq: this.#number(step, attempt), value }
+  }
+
+  #number(step: Step, attempt: number): number {
+    const seq = this.#seq++
+    const { hub } = this.supervisor
+    if (hub.listening) hub.partEmitted(this, step.name, attempt, seq)
+    return seq
   }
 
   sendResult(step: Step, value: unknown): Effect.Effect<void> {

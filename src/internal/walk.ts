@@ -13,6 +13,7 @@ import { isFlowError } from "../FlowError.ts"
 import type { Step as LoopStep } from "../Loop.ts"
 import type { AttemptScope } from "./attemptScope.ts"
 import { spread } from "./branches.ts"
+import type { Finished } from "./compensate.ts"
 import { HopContext, VisitContext } from "./context.ts"
 import { answered, type AnyEffect } from "./effects.ts"
 import type { Frame } from "./frame.ts"
@@ -258,11 +259,16 @@ export class Walk implements Iterator<AnyEffect, void> {
    * time and the trace may be cancelled then.
    */
   keep(output: unknown): void {
-    const { attempt, frame, step, trace } = this
+    const { step, trace } = this
     if (step.compensate === undefined || this.#remembered || step.output?.is(output) === false) return
     this.#remembered = true
-    const context = new VisitContext(trace, step, attempt, this.a, this.b)
-    ;(trace.finished ??= []).push({ frame, step, output, context, attempt })
+    ;(trace.finished ??= []).push(this.finishedWith(output))
+  }
+
+  /** What undoing the present attempt takes. */
+  finishedWith(output: unknown): Finished {
+    const { attempt, frame, step, trace } = this
+    return { frame, step, output, context: new VisitContext(trace, step, attempt, this.a, this.b), attempt }
   }
 
   #started(): void {
