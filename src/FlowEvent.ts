@@ -11,6 +11,7 @@
  * `attempt` is 1 on the first try. Times are milliseconds since the epoch, durations milliseconds. An event holds no
  * payload; of an error it holds the tag and the message, cut at 8 kB.
  */
+import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
 /** What an event tells of an error: never the input that caused it. */
@@ -130,9 +131,12 @@ export type FlowEvent =
   | TraceSucceeded
   | TraceFailed
 
-const ErrorInfo: Schema.Codec<ErrorInfo> = Schema.Struct({
+/** JSON leaves out what is undefined: decoded, it is there again. */
+const nothing = Effect.succeed(undefined)
+
+const ErrorInfo = Schema.Struct({
   tag: Schema.String,
-  code: Schema.UndefinedOr(Schema.String),
+  code: Schema.UndefinedOr(Schema.String).pipe(Schema.withDecodingDefaultKey(nothing)),
   message: Schema.String
 })
 const base = {
@@ -141,14 +145,19 @@ const base = {
   at: Schema.Number
 }
 const ofNode = { ...base, node: Schema.String, attempt: Schema.Int }
-const ofTrace = { ...base, node: Schema.UndefinedOr(Schema.String), attempt: Schema.UndefinedOr(Schema.Int) }
+const ofTrace = {
+  ...base,
+  node: Schema.UndefinedOr(Schema.String).pipe(Schema.withDecodingDefaultKey(nothing)),
+  attempt: Schema.UndefinedOr(Schema.Int).pipe(Schema.withDecodingDefaultKey(nothing))
+}
 const lasting = { durationMs: Schema.Number }
-const instant = { durationMs: Schema.Undefined }
+const instant = { durationMs: Schema.Undefined.pipe(Schema.withDecodingDefaultKey(nothing)) }
 
 /**
- * The schema of events, for storing and sending them: `Schema.toCodecJson(FlowEvent.FlowEvent)` is their JSON form.
+ * The schema of events, for storing and sending them. `Schema.fromJsonString(FlowEvent.FlowEvent)` writes and reads them as
+ * text; what JSON leaves out because it is undefined is there again once decoded.
  */
-export const FlowEvent: Schema.Codec<FlowEvent> = Schema.Union([
+export const FlowEvent: Schema.Codec<FlowEvent, unknown> = Schema.Union([
   Schema.TaggedStruct("TraceStarted", {
     ...ofTrace,
     ...instant,
@@ -162,10 +171,18 @@ export const FlowEvent: Schema.Codec<FlowEvent> = Schema.Union([
   Schema.TaggedStruct("NodeRetried", { ...ofNode, ...instant, delayMs: Schema.Number }),
   Schema.TaggedStruct("NodeFailed", { ...ofNode, ...instant, error: ErrorInfo }),
   Schema.TaggedStruct("NodeInterrupted", { ...ofNode, ...lasting }),
-  Schema.TaggedStruct("NodeCompensated", { ...ofNode, ...lasting, error: Schema.UndefinedOr(ErrorInfo) }),
+  Schema.TaggedStruct("NodeCompensated", {
+    ...ofNode,
+    ...lasting,
+    error: Schema.UndefinedOr(ErrorInfo).pipe(Schema.withDecodingDefaultKey(nothing))
+  }),
   Schema.TaggedStruct("PartEmitted", { ...ofNode, ...instant, seq: Schema.Int }),
   Schema.TaggedStruct("NodeStuck", { ...ofNode, ...instant }),
-  Schema.TaggedStruct("TraceCancelled", { ...ofTrace, ...lasting, reason: Schema.UndefinedOr(Schema.String) }),
+  Schema.TaggedStruct("TraceCancelled", {
+    ...ofTrace,
+    ...lasting,
+    reason: Schema.UndefinedOr(Schema.String).pipe(Schema.withDecodingDefaultKey(nothing))
+  }),
   Schema.TaggedStruct("TraceSucceeded", { ...ofTrace, ...lasting, results: Schema.Int }),
   Schema.TaggedStruct("TraceFailed", { ...ofTrace, ...lasting, error: ErrorInfo })
 ])

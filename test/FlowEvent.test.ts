@@ -162,6 +162,25 @@ describe("events", () => {
       ])
     }))
 
+  it("go through JSON and come back as they were, what is undefined included", () => {
+    const event: FlowEvent.FlowEvent = {
+      _tag: "TraceFailed",
+      flow: "f",
+      traceId: "t",
+      node: undefined,
+      attempt: undefined,
+      at: 1,
+      durationMs: 2,
+      error: { tag: "FlowError", code: undefined, message: "no" }
+    }
+    const text = Schema.fromJsonString(FlowEvent.FlowEvent)
+    const encoded = Schema.encodeSync(FlowEvent.FlowEvent)(event)
+    assert.deepStrictEqual(Schema.decodeSync(text)(Schema.encodeSync(text)(event)), event)
+    assert.deepStrictEqual(Schema.decodeUnknownSync(FlowEvent.FlowEvent)(JSON.parse(JSON.stringify(encoded))), event)
+    const json = Schema.toCodecJson(FlowEvent.FlowEvent)
+    assert.deepStrictEqual(Schema.decodeSync(json)(Schema.encodeSync(json)(event)), event)
+  })
+
   it.effect("each visit has a beginning and exactly one end, in every kind of node", () =>
     Effect.gen(function*() {
       const gate = Router.make("gate", { input: Schema.Number, cases: ["on", "off"], decide: () => ["on", "off"] })

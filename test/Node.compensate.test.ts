@@ -299,6 +299,25 @@ describe("compensation", () => {
       assert.deepStrictEqual(left.ledger, { charged: 1, refunded: 1 })
     }))
 
+  it.effect("one that hangs is told as stuck, and its trace ends, once the deadline has passed", () =>
+    Effect.gen(function*() {
+      const hanging = Node.make("hanging", {
+        input: Schema.Number,
+        output: Schema.Number,
+        run: Effect.succeed,
+        compensate: () => Effect.never
+      })
+      const runtime = yield* FlowRuntime.make(
+        Flow.make("f", [hanging.to(number("fails", (n) => Effect.fail(new Bad({ n }))))]),
+        { interruptGrace: "1 second" }
+      )
+      const events = yield* record(runtime)
+      const fiber = yield* start(Effect.flip(runtime.run(1, { deadline: "100 millis" })))
+      yield* TestClock.adjust("2 seconds")
+      assert.strictEqual((yield* Fiber.join(fiber))._tag, "Bad")
+      assert.include(yield* events.sentences, "NodeStuck hanging 1")
+    }))
+
   it.effect("a run at rest is interrupted at once, and has not finished", () =>
     Effect.gen(function*() {
       let undone = 0

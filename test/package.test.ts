@@ -115,7 +115,7 @@ describe("the package", () => {
   })
 
   it("has every module behind the name of its file", () => {
-    const modules = modulesIn("").filter((it) => it !== "index" && !/^(?:internal|bin)\//.test(it))
+    const modules = modulesIn("").filter((it) => it !== "index" && !/^(?:bin\/|(?:layers\/)?internal\/)/.test(it))
     const specifiers = modules.map((it) => `penguiflow/${it.replace(/\/index$/, "")}`)
     assert.isAtLeast(specifiers.length, 10)
     const resolved = runModule(`
@@ -142,7 +142,11 @@ describe("the package", () => {
   })
 
   it("keeps its inside to itself", () => {
-    const inside = ["penguiflow/index", ...modulesIn("internal").map((it) => `penguiflow/internal/${it}`)]
+    const inside = [
+      "penguiflow/index",
+      ...modulesIn("internal").map((it) => `penguiflow/internal/${it}`),
+      ...modulesIn("layers/internal").map((it) => `penguiflow/layers/internal/${it}`)
+    ]
     assert.isAtLeast(inside.length, 5)
     const answers = runModule(`
       for (const it of ${JSON.stringify(inside)}) {

@@ -32,8 +32,10 @@ export const compensate = (trace: Trace, visit?: Walk): Effect.Effect<void> =>
   }))
 
 /** Undoes one run. */
-export const undo = (trace: Trace, { attempt, context, output, step }: Finished): Effect.Effect<void> =>
+export const undo = (trace: Trace, run: Finished): Effect.Effect<void> =>
   Effect.suspend(() => {
+    const { attempt, context, output, step } = run
+    trace.undoing = run
     const { clock, hub } = trace.supervisor
     const startedAt = clock.currentTimeMillisUnsafe()
     const undoing: AnyEffect = Effect.suspend(() => {
@@ -43,7 +45,10 @@ export const undo = (trace: Trace, { attempt, context, output, step }: Finished)
         : Effect.die(new TypeError(`the compensation of node "${step.name}" gave no Effect: it has to return one`))
     })
     const told = (error: ErrorInfo | undefined) =>
-      Effect.sync(() => hub.nodeCompensated(trace, step.name, attempt, startedAt, error))
+      Effect.sync(() => {
+        trace.undoing = undefined
+        hub.nodeCompensated(trace, step.name, attempt, startedAt, error)
+      })
     // In a fiber of its own: what one does to its fiber does not stop the others.
     const options = { startImmediately: true, uninterruptible: true } as const
     return Effect.flatMap(

@@ -246,7 +246,11 @@ export class Supervisor {
   /** A node, a finalizer or a compensation does not end: the trace goes on without it. */
   #abandon(trace: Trace): void {
     if (trace.done) return
-    if (trace.state._tag === "Ending") return this.#conclude(trace, trace.state.exit, trace.state.reason)
+    if (trace.state._tag === "Ending") {
+      const { undoing } = trace
+      if (undoing !== undefined) this.hub.nodeStuck(trace, undoing.step.name, undoing.attempt)
+      return this.#conclude(trace, trace.state.exit, trace.state.reason)
+    }
     for (const walk of trace.atWork(undefined)) walk.leftBehind()
     trace.graceTimer = undefined
     this.#finish(trace, Exit.interrupt())
@@ -265,7 +269,8 @@ export class Supervisor {
     const context = Context.add(trace.context, CurrentTrace, trace.info)
     const fiber = Effect.runForkWith(context)(ending, { uninterruptible: true })
     if (fiber.pollUnsafe() !== undefined) return this.#conclude(trace, final, reason)
-    if (reason !== undefined) this.#armGrace(trace)
+    if (reason === undefined) this.#armDeadline(trace)
+    else this.#armGrace(trace)
     fiber.addObserver(() => this.#conclude(trace, final, reason))
   }
 

@@ -101,6 +101,8 @@ export class Trace {
   /** The branches that run in fibers of their own: who is named when one is stuck. */
   walks: Set<Walk> | undefined
   finished: Array<Finished> | undefined
+  /** The run that is being undone. */
+  undoing: Finished | undefined
   /** Scopes of attempts that failed or were interrupted, to be closed before the outcome. */
   scopes: Array<Scope.Closeable> | undefined
   sink: Sink | undefined
