@@ -31,6 +31,7 @@ import type * as Redacted from "effect/Redacted"
 import type * as Request from "effect/Request"
 import * as RequestResolver from "effect/RequestResolver"
 import * as OpenAi from "./internal/openAi.ts"
+import { settings } from "./internal/settings.ts"
 
 /** Whom to ask, for what, and how much at a time. */
 export interface Options {
@@ -109,7 +110,7 @@ export const layerClient = (options: Options): Layer.Layer<Services, AiError.AiE
 export const layerConfig = (
   options: Config.Wrap<Options> = config
 ): Layer.Layer<Services, Config.ConfigError | AiError.AiError> =>
-  Layer.unwrap(Effect.map(Config.unwrap(options), layer))
+  Layer.unwrap(Effect.map(settings("embeddings", options), layer))
 
 // ----------------------------------------------------------------------------------------------------------- internals
 

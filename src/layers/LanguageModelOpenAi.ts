@@ -24,6 +24,7 @@ import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as OpenAi from "./internal/openAi.ts"
 import * as Chat from "./internal/openAiChat.ts"
+import { settings } from "./internal/settings.ts"
 
 /** Whom to ask, and how. */
 export interface Options {
@@ -81,7 +82,7 @@ export const layerClient = (
 export const layerConfig = (
   options: Config.Wrap<Options> = config
 ): Layer.Layer<LanguageModel.LanguageModel, Config.ConfigError | AiError.AiError> =>
-  Layer.unwrap(Effect.map(Config.unwrap(options), layer))
+  Layer.unwrap(Effect.map(settings("language model", options), layer))
 
 // ----------------------------------------------------------------------------------------------------------- internals
 

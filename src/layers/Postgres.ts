@@ -42,6 +42,7 @@ import * as PgErrors from "./internal/pgErrors.ts"
 import * as PgLink from "./internal/pgLink.ts"
 import * as PgPool from "./internal/pgPool.ts"
 import * as PgSettings from "./internal/pgSettings.ts"
+import { settings } from "./internal/settings.ts"
 
 /** Where the server is, and how it is used. */
 export interface Options {
@@ -194,7 +195,7 @@ export const layer = (
 export const layerConfig = (
   options: Config.Wrap<Options> = config
 ): Layer.Layer<SqlClient.SqlClient | PgClient.PgClient, Config.ConfigError | SqlError.SqlError> =>
-  layerOf(Effect.flatMap(Config.unwrap(options), make))
+  layerOf(Effect.flatMap(settings("PostgreSQL", options), make))
 
 // ----------------------------------------------------------------------------------------------------------- internals
 

@@ -21,7 +21,7 @@
  * - The file must be on a local disk: SQLite's write-ahead log does not work over network file systems.
  * - Within a transaction use one fiber. Children that are forked inside it share its connection.
  */
-import * as Config from "effect/Config"
+import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -37,6 +37,7 @@ import * as Stream from "effect/Stream"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite"
+import { settings } from "./internal/settings.ts"
 
 /** How a database is opened. */
 export interface Options {
@@ -55,6 +56,14 @@ export const make: (
   options: Options
 ) => Effect.Effect<SqlClient.SqlClient, SqlError.SqlError, Scope.Scope | Reactivity.Reactivity> = Effect.fnUntraced(
   function*(options: Options) {
+    const fault = faultOf(options)
+    if (fault !== undefined) {
+      const message = `sqlite: ${fault}`
+      const cause = new TypeError(message)
+      return yield* new SqlError.SqlError({
+        reason: new SqlError.ConnectionError({ cause, message, operation: "open" })
+      })
+    }
     const busyMs = Duration.toMillis(Duration.fromInputUnsafe(options.busyTimeout ?? "5 seconds"))
     const database = yield* Effect.acquireRelease(open(options, busyMs), (db) => Effect.sync(() => close(db)))
     const session = makeSession(database, options.statementCache ?? 256)
@@ -135,11 +144,32 @@ export const layer = (options: Options): Layer.Layer<SqlClient.SqlClient, SqlErr
 export const layerConfig = (
   config: Config.Wrap<Options>
 ): Layer.Layer<SqlClient.SqlClient, Config.ConfigError | SqlError.SqlError> =>
-  Layer.effect(SqlClient.SqlClient, Effect.flatMap(Config.unwrap(config), make)).pipe(Layer.provide(Reactivity.layer))
+  Layer.effect(SqlClient.SqlClient, Effect.flatMap(settings("SQLite", config), make)).pipe(
+    Layer.provide(Reactivity.layer)
+  )
 
 // ----------------------------------------------------------------------------------------------------------- internals
 
 let clients = 0
+
+/** What is wrong with the options, where they come from somewhere that the compiler did not see. */
+const faultOf = ({ busyTimeout, filename, statementCache, synchronous }: Options): string | undefined => {
+  if (typeof filename !== "string" || filename === "") {
+    return "`filename` is empty: name a file, or \":memory:\" for a database that lives as long as the layer"
+  }
+  if (synchronous !== undefined && synchronous !== "NORMAL" && synchronous !== "FULL") {
+    return "`synchronous` takes \"NORMAL\" or \"FULL\""
+  }
+  if (statementCache !== undefined && !(Number.isSafeInteger(statementCache) && statementCache >= 0)) {
+    return `\`statementCache\` is ${statementCache}: it takes a whole number from 0`
+  }
+  if (busyTimeout === undefined) return undefined
+  const wait = Duration.fromInput(busyTimeout)
+  return wait._tag === "Some" && Duration.toMillis(wait.value) >= 0 &&
+      !(typeof busyTimeout === "number" && busyTimeout < 0)
+    ? undefined
+    : `\`busyTimeout\` is ${String(busyTimeout)}: it takes a duration from 0`
+}
 
 /** One try at a statement: another process's lock is a failure here. */
 interface Session {

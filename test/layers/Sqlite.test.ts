@@ -49,6 +49,31 @@ const openError = (filename: string) =>
   )
 
 describe("Sqlite", () => {
+  it.effect("options that make no sense, and a configuration that lacks the file, are refused at start with what to do", () =>
+    Effect.gen(function*() {
+      const opened = (options: object) =>
+        Effect.flip(Effect.scoped(Layer.build(Sqlite.layer({ filename: ":memory:", ...options }))))
+      for (
+        const [options, word] of [
+          [{ filename: "" }, "filename"],
+          [{ filename: undefined }, "filename"],
+          [{ synchronous: "OFF" }, "synchronous"],
+          [{ statementCache: -1 }, "statementCache"],
+          [{ busyTimeout: -1 }, "busyTimeout"],
+          [{ busyTimeout: "soon" }, "busyTimeout"]
+        ] as const
+      ) {
+        const error = yield* opened(options)
+        assert.strictEqual(error._tag, "SqlError")
+        assert.include(error.message, word)
+      }
+      const missing = yield* Effect.flip(Effect.scoped(
+        Layer.build(Sqlite.layerConfig({ filename: Config.String("DATABASE_FILE") }))
+      )).pipe(Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromUnknown({})))
+      assert.strictEqual(missing._tag, "ConfigError")
+      for (const word of ["SQLite", "DATABASE_FILE", "Set it in the environment"]) assert.include(missing.message, word)
+    }))
+
   it.effect("opens with a write-ahead log, NORMAL, and foreign keys on; FULL when asked", () =>
     Effect.gen(function*() {
       const filename = yield* file
