@@ -8,6 +8,7 @@ import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import * as SchemaAST from "effect/SchemaAST"
+import { canRecur, constructorKey } from "./ast.ts"
 import type { AnySchema } from "./definition.ts"
 import { cut, messageOf } from "./text.ts"
 
@@ -18,9 +19,6 @@ export interface Check {
   readonly explain: (value: unknown) => string
 }
 
-/** The part of a class schema's AST that tells its instances from others. Effect keeps it under this annotation. */
-const constructorKey = "~constructor"
-
 const isConstructed = (ast: SchemaAST.Declaration): ((value: unknown) => boolean) | undefined => {
   const describe: unknown = ast.annotations?.[constructorKey]
   if (typeof describe !== "function") return undefined
@@ -30,9 +28,6 @@ const isConstructed = (ast: SchemaAST.Declaration): ((value: unknown) => boolean
 }
 
 const memo = new WeakMap<SchemaAST.AST, SchemaAST.AST>()
-
-type Recursive = { recur(f: (ast: SchemaAST.AST) => SchemaAST.AST): SchemaAST.AST }
-const canRecur = (ast: SchemaAST.AST): ast is SchemaAST.AST & Recursive => "recur" in ast
 
 /** A type-side AST in which every class accepts its fields as well as its instances. */
 const structural = (ast: SchemaAST.AST): SchemaAST.AST => {

@@ -6,10 +6,12 @@
  * comes back as that word, redacted.
  */
 import * as Exit from "effect/Exit"
+import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as SchemaAST from "effect/SchemaAST"
 import * as SchemaTransformation from "effect/SchemaTransformation"
+import { canRecur, concealed, constructorKey, inPlaceOf, isRedacted } from "./ast.ts"
 import type { AnySchema, Definition, NodeImpl } from "./definition.ts"
 import { type FlowImpl, graphOf } from "./graph.ts"
 
@@ -88,8 +90,6 @@ const side = (direction: Direction, ast: SchemaAST.AST): Side => guarded(() => d
 const json = (direction: Direction, ast: SchemaAST.AST): Side =>
   guarded(() => direction(Schema.make<Codec>(Schema.toCodecJson(Schema.make<Codec>(ast)).ast)))
 
-const isRecord = (u: unknown): u is Record<string, unknown> => typeof u === "object" && u !== null && !Array.isArray(u)
-
 /** Several ingress nodes each get the message: what each makes of it is laid over the others. */
 const merged = (sides: ReadonlyArray<Side>): Side => {
   if (sides.length === 1) return sides[0]!
@@ -97,7 +97,7 @@ const merged = (sides: ReadonlyArray<Side>): Side => {
     let all: Record<string, unknown> | undefined
     for (const one of sides) {
       const exit = one(value)
-      if (exit._tag === "Failure" || !isRecord(exit.value)) return exit
+      if (exit._tag === "Failure" || !Predicate.isObject(exit.value)) return exit
       all = all === undefined ? exit.value : { ...all, ...exit.value }
     }
     return Exit.succeed(all)
@@ -121,7 +121,8 @@ const list = (ast: SchemaAST.AST): SchemaAST.AST => Schema.Array(Schema.make<Cod
 
 const astOf = (schema: AnySchema | undefined): SchemaAST.AST => schema?.ast ?? anything
 
-const ingressOf = (graph: FlowImpl): ReadonlyArray<Definition> => {
+/** The nodes that get the message. */
+export const ingressOf = (graph: FlowImpl): ReadonlyArray<Definition> => {
   const targeted = new Set(graph.edges.map((edge) => edge.to))
   return graph.nodes.filter((node) => !targeted.has(node)).map((node) => node.definition)
 }
@@ -179,19 +180,10 @@ const errorOf = (definition: Definition): ReadonlyArray<SchemaAST.AST> =>
 
 // ---------------------------------------------------------------- schemas, changed
 
-/** The part of a class schema's AST that tells its instances from others. Effect keeps it under this annotation. */
-const constructorKey = "~constructor"
-
 const isClass = (ast: SchemaAST.AST): ast is SchemaAST.Declaration =>
   SchemaAST.isDeclaration(ast) && ast.typeParameters.length > 0 &&
   typeof ast.annotations?.[constructorKey] === "function"
 
-const isSecret = (ast: SchemaAST.AST): boolean => {
-  const representation: unknown = SchemaAST.isDeclaration(ast) ? ast.annotations?.["representation"] : undefined
-  return isRecord(representation) && representation["id"] === "effect/schema/Redacted"
-}
-
-const concealed = "<redacted>"
 const secret: SchemaAST.AST = Schema.String.pipe(
   Schema.decodeTo(
     Schema.Redacted(Schema.Unknown),
@@ -202,19 +194,13 @@ const secret: SchemaAST.AST = Schema.String.pipe(
   )
 ).ast
 
-type Recursive = { recur(f: (ast: SchemaAST.AST) => SchemaAST.AST): SchemaAST.AST }
-const canRecur = (ast: SchemaAST.AST): ast is SchemaAST.AST & Recursive => "recur" in ast
-
-const inPlaceOf = (ast: SchemaAST.AST, other: SchemaAST.AST): SchemaAST.AST =>
-  ast.context?.isOptional === true ? Schema.optionalKey(Schema.make<Codec>(other)).ast : other
-
 /** Classes encode whatever has their fields. */
 const classless = (ast: SchemaAST.AST): SchemaAST.AST =>
   isClass(ast) ? inPlaceOf(ast, classless(ast.typeParameters[0]!)) : canRecur(ast) ? ast.recur(classless) : ast
 
 /** The same, and secrets leave as a word. */
 const structural = (ast: SchemaAST.AST): SchemaAST.AST =>
-  isSecret(ast)
+  isRedacted(ast)
     ? inPlaceOf(ast, secret)
     : isClass(ast)
     ? inPlaceOf(ast, structural(ast.typeParameters[0]!))
@@ -224,4 +210,4 @@ const structural = (ast: SchemaAST.AST): SchemaAST.AST =>
 
 /** Secrets come back as the word they left as. */
 const concealing = (ast: SchemaAST.AST): SchemaAST.AST =>
-  isSecret(ast) ? inPlaceOf(ast, secret) : canRecur(ast) ? ast.recur(concealing) : ast
+  isRedacted(ast) ? inPlaceOf(ast, secret) : canRecur(ast) ? ast.recur(concealing) : ast

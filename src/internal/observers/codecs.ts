@@ -1,13 +1,15 @@
 /** What goes into a flow and comes out of it, as it is kept: JSON, without its secrets. */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import type * as SchemaAST from "effect/SchemaAST"
+import { concealed } from "../ast.ts"
 import { type AnySchema, type Definition, NodeImpl } from "../definition.ts"
 import { FlowImpl, graphOf } from "../graph.ts"
 import { changeAll } from "../rewrite.ts"
-import { codecsOf } from "../schemas.ts"
-import { conceal, concealed } from "./conceal.ts"
+import { codecsOf, ingressOf } from "../schemas.ts"
+import { conceal } from "./conceal.ts"
 
 type Side = (value: unknown) => Exit.Exit<unknown, string>
 
@@ -84,10 +86,7 @@ const giving = (ast: SchemaAST.AST): FlowImpl =>
     new NodeImpl({ kind: "task", name: "kept", input: Schema.Unknown, output: { ast }, run: () => Effect.void }).to()
   ], {})
 
-const inputsOf = (graph: FlowImpl): ReadonlyArray<SchemaAST.AST> => {
-  const targeted = new Set(graph.edges.map((edge) => edge.to))
-  return graph.nodes.filter((node) => !targeted.has(node)).flatMap((node) => inputsOfNode(node.definition))
-}
+const inputsOf = (graph: FlowImpl): ReadonlyArray<SchemaAST.AST> => ingressOf(graph).flatMap(inputsOfNode)
 
 const inputsOfNode = (definition: Definition): ReadonlyArray<SchemaAST.AST> => {
   if (definition.kind === "flow") return inputsOf(definition.flow as FlowImpl)
@@ -103,8 +102,6 @@ const listOf = (ast: SchemaAST.AST): SchemaAST.AST => {
   return list
 }
 
-const isRecord = (u: unknown): u is Record<string, unknown> => typeof u === "object" && u !== null && !Array.isArray(u)
-
 /** Several ingress nodes each get the message: what each makes of it is laid over the others. */
 const merged = (sides: ReadonlyArray<Side>): Side => {
   if (sides.length === 1) return sides[0]!
@@ -113,7 +110,7 @@ const merged = (sides: ReadonlyArray<Side>): Side => {
     for (const side of sides) {
       const exit = side(value)
       if (exit._tag === "Failure") return exit
-      if (!isRecord(exit.value)) return Exit.fail("several ingress nodes take it, each by another schema")
+      if (!Predicate.isObject(exit.value)) return Exit.fail("several ingress nodes take it, each by another schema")
       all.push(...Object.entries(exit.value))
     }
     return Exit.succeed(Object.fromEntries(all))
