@@ -80,7 +80,7 @@ interface Running {
 
 interface Pending {
   readonly job: Running
-  settlement: Settlement
+  readonly settlement: Settlement
   /** How often the store would not take it alone. */
   refusals: number
 }
@@ -584,21 +584,26 @@ export class WorkerCore {
     const step = Effect.gen({ self: this }, function*() {
       if (this.#pending.length === 0) return yield* this.#settling.wait
       const batch = this.#batch(most)
-      const exit = yield* Effect.exit(this.#ask("settle", this.#store.settle(batch.map((it) => it.settlement))))
-      if (exit._tag === "Failure") {
-        if (Cause.hasInterruptsOnly(exit.cause)) return yield* Effect.interrupt
+      let settlements = batch.map((it) => it.settlement)
+      let exit = yield* Effect.exit(this.#ask("settle", this.#store.settle(settlements)))
+      if (exit._tag === "Failure" && !Cause.hasInterruptsOnly(exit.cause)) {
         // It may be one of them that the store can't take: by themselves, and each behind the others.
         most = 1
-        if (batch.length === 1) this.#postpone(batch[0]!)
-        return yield* Effect.failCause(exit.cause)
+        const instead = batch.length === 1 ? this.#postpone(batch[0]!) : undefined
+        if (instead !== undefined) {
+          // Taken, it was the result that was refused; else the store refuses whatever it is, and the result waits.
+          settlements = [instead]
+          exit = yield* Effect.exit(this.#ask("settle", this.#store.settle(settlements)))
+        }
       }
+      if (exit._tag === "Failure") return yield* Effect.failCause(exit.cause)
       most = settleAtOnce
       const gone = new Set(batch)
       this.#pending.splice(0, this.#pending.length, ...this.#pending.filter((it) => !gone.has(it)))
       const refused: Array<Running> = []
       for (let i = 0; i < batch.length; i++) {
-        const { job, settlement } = batch[i]!
-        if (exit.value[i] === true) this.#settled(job, settlement)
+        const { job } = batch[i]!
+        if (exit.value[i] === true) this.#settled(job, settlements[i]!)
         else refused.push(job)
       }
       if (refused.length > 0) yield* this.#refused(refused)
@@ -619,19 +624,19 @@ export class WorkerCore {
     return this.#pending.slice(0, count)
   }
 
-  #postpone(it: Pending): void {
+  /** Puts it behind the others. Refused for long while the store answers otherwise: what to record in its place. */
+  #postpone(it: Pending): Settlement | undefined {
     const at = this.#pending.indexOf(it)
-    if (at < 0) return
+    if (at < 0) return undefined
     this.#pending.splice(at, 1)
     this.#pending.push(it)
-    // While the store takes others, what it will not take is its contents.
-    if (this.#failures > 1 || it.settlement._tag !== "Done" || ++it.refusals < 5) return
+    if (this.#failures > 1 || it.settlement._tag !== "Done" || ++it.refusals < 5) return undefined
     const { claim } = it.job
     const issue = "the store refuses it"
     const message = `The job succeeded, and its result can't be stored: ${issue}`
     const attempt = claim.failures + claim.crashes + 1
     const failure = jobFailure("UNSTORABLE_RESULT", message, { _tag: "UnstorableResult", issue }, attempt)
-    it.settlement = { ...lease(claim), _tag: "Dead", failure }
+    return { ...lease(claim), _tag: "Dead", failure }
   }
 
   /** Whose outcomes came too late. Whoever has such a job now is told how long it took: it may need as long. */
