@@ -26,8 +26,8 @@ export type NodeContext<Part = never> = TraceInfo & {
   /** 1 on the first try. */
   readonly attempt: number
   /**
-   * The same on every retry and every redelivery of this visit: the key for an idempotent write. Made of the trace id
-   * and the way by which the visit was reached, never of arrival order.
+   * The same on every retry and every redelivery of this visit: the key for an idempotent write. Made of the flow's name,
+   * the trace id and the way by which the visit was reached, never of arrival order.
    */
   readonly idempotencyKey: string
   /** Sends partial output to whoever streams this trace, and waits while they are slow. Where nobody streams, nothing. */

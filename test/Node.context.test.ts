@@ -44,6 +44,26 @@ describe("idempotencyKey", () => {
       distinct(keys)
     }))
 
+  it.effect("differs between flows that share a trace id and a node", () =>
+    Effect.gen(function*() {
+      const keys: Array<string> = []
+      for (const name of ["f", "g"]) yield* Flow.run(Flow.make(name, [keyed("a", keys).to()]), 1, { traceId: "t" })
+      assert.strictEqual(keys.length, 2)
+      distinct(keys)
+    }))
+
+  it.effect("differs between names that only look alike once they are put together", () =>
+    Effect.gen(function*() {
+      const keys: Array<string> = []
+      const names = ["f", "f/t", "f%2Ft", "t", "t/a", "a"]
+      for (const name of names) {
+        const flow = Flow.make(name, [keyed("a", keys).to(Node.fromFlow(Flow.make("t", [keyed("a", keys).to()])))])
+        for (const traceId of names) yield* Flow.run(flow, 1, { traceId })
+      }
+      assert.strictEqual(keys.length, 72)
+      distinct(keys)
+    }))
+
   it.effect("differs between the items of a forEach, nested ones too, and is the same for the same item again", () =>
     Effect.gen(function*() {
       const keys: Array<string> = []

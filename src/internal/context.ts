@@ -42,8 +42,8 @@ export class VisitContext {
     return this.#step.name
   }
   get idempotencyKey(): string {
-    const name = `${this.#trace.traceId}/${this.#step.name}`
-    return this.#step.once ? name : `${name}@${Way.show(this.#a, this.#b)}`
+    const visit = `${segment(this.flow)}/${segment(this.traceId)}/${place(this.#step.name)}`
+    return this.#step.once ? visit : `${visit}@${Way.show(this.#a, this.#b)}`
   }
   get emit(): (part: unknown) => Effect.Effect<void> {
     return (part) => this.#trace.sendPart(this.#step, this.attempt, part)
@@ -79,6 +79,11 @@ export class VisitContext {
       })
   }
 }
+
+// Two keys are equal only where all of their parts are: what divides them is in none of them as itself.
+const segment = (text: string): string => text.replaceAll(/[%/]/g, percent)
+const place = (node: string): string => node.replaceAll(/[%@#]/g, percent)
+const percent = (char: string): string => `%${char.charCodeAt(0).toString(16).toUpperCase()}`
 
 /** What a loop's step gets. */
 export class HopContext extends VisitContext {
