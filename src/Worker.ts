@@ -27,7 +27,7 @@ import * as Stream from "effect/Stream"
 import type { Any as AnyFlow, Flow } from "./Flow.ts"
 import type { FlowError } from "./FlowError.ts"
 import * as FlowRuntime from "./FlowRuntime.ts"
-import { type Runner, type Settings, WorkerCore } from "./internal/jobs/worker.ts"
+import { makeCore, type Runner, type Settings } from "./internal/jobs/worker.ts"
 import { codecsOf } from "./internal/schemas.ts"
 import type { JobError } from "./JobError.ts"
 import { JobQueue } from "./JobQueue.ts"
@@ -135,17 +135,17 @@ export const make: <const F extends AnyFlow | ReadonlyArray<AnyFlow>>(
     }
     const events = yield* PubSub.sliding<WorkerEvent>(1024)
     const context = Context.omit(CurrentTrace)(yield* Effect.context<never>())
-    const core = new WorkerCore(queue.store, runners, settings, context, (event) => {
+    const core = makeCore(queue.store, runners, settings, context, (event) => {
       PubSub.publishUnsafe(events, event)
     })
-    for (const loop of [core.takes, core.renews, core.settles]) yield* Effect.forkScoped(loop)
+    for (const loop of core.loops) yield* Effect.forkScoped(loop)
     yield* queue.store.watch(["ready", "cancel"], core.changed)
     const grace = (input: Duration.Input | undefined) =>
       input === undefined ? settings.grace : Duration.toMillis(Duration.fromInputUnsafe(input))
     yield* Effect.addFinalizer(() => core.shutdown(settings.grace))
     return {
       id: settings.id,
-      status: Effect.sync(() => ({ phase: core.phase, running: core.running, ready: core.available })),
+      status: Effect.sync(() => ({ phase: core.phase(), running: core.size(), ready: core.available() })),
       events: Stream.fromPubSub(events),
       shutdown: (opts?: { readonly grace?: Duration.Input | undefined }) => core.shutdown(grace(opts?.grace))
     }

@@ -1,0 +1,150 @@
+/** Taking jobs: as many as there are places for, of each tenant in turn, and those of workers that fell silent. */
+import * as Effect from "effect/Effect"
+import type { JobError } from "../../../JobError.ts"
+import { type Claim, tenantsAtOnce } from "../../../JobStore.ts"
+import { forever } from "./asking.ts"
+import { lose } from "./leasing.ts"
+import { begin, pump } from "./running.ts"
+import type { Running, WorkerState } from "./state.ts"
+
+/** Jobs that take a millisecond at most are claimed ahead: as many as are done in so many, up to so many. */
+const aheadMs = 10
+const mostAhead = 500
+
+/** The loop that claims. */
+export const taking = (worker: WorkerState): Effect.Effect<void> => {
+  const { asking, store } = worker
+  const { concurrency, id, lease, poll, tenantConcurrency } = worker.settings
+  let after = ""
+  let sweepAt = -Infinity
+  let claimNow = true
+  const step = Effect.gen(function*() {
+    if (worker.phase !== "Running") return yield* worker.taking.wait
+    if (yield* startHeld(worker)) return
+    const limit = placesFree(worker)
+    if (limit <= 0) {
+      claimNow = true
+      return yield* worker.taking.wait
+    }
+    if (worker.lostClaim) {
+      yield* asking.ask("disown", store.disown(id, [...worker.jobs.keys()]))
+      worker.lostClaim = false
+    }
+    if (worker.now() >= sweepAt) {
+      const swept = yield* asking.ask("sweep", store.sweep(worker.flows))
+      // Jitter: many workers are not to ask at once.
+      sweepAt = worker.now() + Math.min(poll * (0.8 + Math.random() * 0.4), Math.max(10, swept.nextMs ?? Infinity))
+      if (swept.recovered.length > 0 || swept.dead.length > 0) yield* tookBack(worker, swept.recovered, swept.dead)
+      claimNow ||= swept.ready
+    }
+    if (claimNow) {
+      const asked = worker.now()
+      const claims = yield* Effect.onExit(
+        asking.ask(
+          "claim",
+          store.claim({
+            workerId: id,
+            flows: worker.flows,
+            limit,
+            leaseMs: lease,
+            after,
+            without: overTheirRate(worker),
+            tenantLimit: tenantConcurrency
+          })
+        ),
+        (exit) =>
+          Effect.sync(() => {
+            if (exit._tag === "Failure") worker.lostClaim = true
+          })
+      )
+      for (const claim of claims) take(worker, claim, asked)
+      const wrapped = after !== "" && claims.length < limit
+      // A tenant that got two has seen all others in between: the turn is over.
+      const tenants = new Set(claims.map((claim) => claim.tenant)).size
+      const allSeen = tenants < claims.length && tenants < tenantsAtOnce
+      after = wrapped || allSeen ? "" : lastTenant(claims, after)
+      claimNow = wrapped || claims.length === limit || claims.length > concurrency
+      if (claimNow) return
+    }
+    claimNow = yield* worker.taking.waitFor(Math.max(1, Math.min(sweepAt - worker.now(), poll)))
+  })
+  return forever(worker, step, worker.taking)
+}
+
+// ----------------------------------------------------------------------------------------------------------- internals
+
+const placesFree = (worker: WorkerState): number => {
+  const { concurrency } = worker.settings
+  for (const job of worker.jobs.values()) if (job.stage === "Held" || job.claim.alone) return 0
+  const places = concurrency + placesAhead(worker)
+  // Outcomes that wait for the store take room too, or a store that only reads would let them pile up.
+  const free = Math.min(places - worker.busy - worker.ahead.length, 2 * places - worker.jobs.size)
+  // Ahead, jobs are claimed by the hundred or not at all.
+  return places > concurrency && free < places / 4 && worker.jobs.size > 0 ? 0 : free
+}
+
+const placesAhead = ({ pace, settings }: WorkerState): number =>
+  pace > 1 ? 0 : Math.min(mostAhead, Math.floor(settings.concurrency * aheadMs / Math.max(0.1, pace)))
+
+/** Tenants that are over their rate. */
+const overTheirRate = (worker: WorkerState): ReadonlyArray<string> => {
+  if (worker.limited.size === 0) return []
+  const now = worker.now()
+  for (const [tenant, until] of worker.limited) if (until <= now) worker.limited.delete(tenant)
+  return [...worker.limited.keys()]
+}
+
+const tookBack = (
+  worker: WorkerState,
+  recovered: ReadonlyArray<string>,
+  dead: ReadonlyArray<string>
+): Effect.Effect<void> => {
+  worker.publish({ _tag: "LeasesExpired", at: worker.clock.currentTimeMillisUnsafe(), recovered, dead })
+  return Effect.logWarning(
+    `worker ${worker.settings.id}: ${
+      recovered.length + dead.length
+    } jobs of silent workers taken back, ${dead.length} of them dead`
+  )
+}
+
+const take = (worker: WorkerState, claim: Claim, asked: number): void => {
+  const known = worker.jobs.get(claim.id)
+  const job: Running = {
+    claim,
+    stage: claim.alone ? "Held" : "Waiting",
+    stop: undefined,
+    renewedAt: asked,
+    startedAt: worker.nowExactly(),
+    timer: undefined
+  }
+  if (known !== undefined) lose(worker, known)
+  worker.jobs.set(claim.id, job)
+  // A bell may wake who waits for it at once, in this step: what it tells of must be there.
+  if (worker.jobs.size === 1) worker.renewing.ring()
+  if (job.stage === "Held") return
+  worker.ahead.push(job)
+  pump(worker)
+}
+
+/** A suspect runs with nobody beside it: once all others have ended. True where this was something to do. */
+const startHeld = (worker: WorkerState): Effect.Effect<boolean, JobError> =>
+  Effect.gen(function*() {
+    let held: Running | undefined
+    for (const job of worker.jobs.values()) {
+      if (job.stage === "Running" || job.stage === "Waiting") return false
+      if (job.stage === "Held") held ??= job
+    }
+    if (held === undefined) return false
+    const began = yield* worker.asking.ask("start", worker.store.start(held.claim))
+    if (held.stage !== "Held") return true
+    if (began) begin(worker, held)
+    else lose(worker, held)
+    return true
+  })
+
+/** Of the first job of each tenant, the tenant that comes last in order: the next claim begins after it. */
+const lastTenant = (claims: ReadonlyArray<Claim>, after: string): string => {
+  let last = after
+  for (const { tenant } of claims) if (tenant > last) last = tenant
+  return last
+}
