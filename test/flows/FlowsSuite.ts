@@ -36,7 +36,7 @@ const held = (traceId: string) =>
     Effect.map(
       sql<{ readonly topic: string; readonly tenant: string; readonly dimension: string | null }>`
         SELECT t.name AS topic, t.tenant AS tenant, d.name AS dimension FROM topics t
-        LEFT JOIN dimensions d ON d.topic_id = t.id WHERE t.request LIKE ${`${traceId}/%`} ORDER BY d.name`,
+        LEFT JOIN dimensions d ON d.topic_id = t.id WHERE t.request LIKE ${`%/${traceId}/%`} ORDER BY d.name`,
       (rows) => rows.map((row) => `${row.tenant}:${row.topic}:${row.dimension}`)
     )
   )
@@ -131,7 +131,7 @@ export const flowsSuite = <E>(
         assert.deepStrictEqual(more, [])
         const { at, durationMs, ...rest } = record!
         assert.deepStrictEqual(rest, {
-          key: "cost-1/track_cost",
+          key: "cost tracking/cost-1/track_cost",
           userId: "user-456",
           tenant: "acme",
           flow: "cost tracking",

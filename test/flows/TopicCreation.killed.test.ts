@@ -54,7 +54,7 @@ describe("topic creation, killed between its steps", () => {
       return { left, again, after: yield* look(held) }
     })
 
-  const key = "job-1/create"
+  const key = "topic creation/job-1/create"
 
   it.live("leaves the topic and no dimensions; the same trace, delivered again, completes it", () =>
     Effect.gen(function*() {
