@@ -5,7 +5,7 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type * as SqlClient from "effect/sql/SqlClient"
 import type * as SqlError from "effect/sql/SqlError"
-import { type JobError, unavailable } from "../../JobError.ts"
+import { type JobError, unavailable } from "../../../JobError.ts"
 
 /** What this program makes and understands. */
 const version = 1

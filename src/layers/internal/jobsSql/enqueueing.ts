@@ -1,0 +1,132 @@
+/** Storing jobs: all or none, each id once, and no more than the queue may hold. */
+import * as Effect from "effect/Effect"
+import type * as SqlError from "effect/sql/SqlError"
+import type * as JobStore from "../../../JobStore.ts"
+import type { Dialect } from "./dialect.ts"
+import type { Telling } from "./telling.ts"
+
+export const makeEnqueue = (
+  { client, given, isPg, now, sql, t }: Dialect,
+  { notifyFor, tellLater, withTold }: Telling
+): (
+  jobs: ReadonlyArray<JobStore.NewJob>,
+  maxLength: number
+) => Effect.Effect<ReadonlyArray<JobStore.Stored>, SqlError.SqlError> => {
+  const lengthOf = sql<{ n: number }>`
+    SELECT (SELECT count(*) FROM ${t} WHERE state = 'ready') + (SELECT count(*) FROM ${t} WHERE state = 'delayed') AS n`
+  let length = 0
+  let fresh = 0
+  /** Whether so many more fit. Counted anew once a hundredth of the limit was stored since, or a second has passed. */
+  const hasRoom = (more: number, maxLength: number) =>
+    Effect.gen(function*() {
+      const at = performance.now()
+      if (at > fresh + 1000 || length + more > maxLength * 0.99) {
+        length = Number((yield* lengthOf)[0]?.n ?? 0)
+        fresh = at
+      }
+      return length + more <= maxLength
+    })
+
+  const compare = (jobs: ReadonlyArray<JobStore.NewJob>) =>
+    Effect.map(
+      sql`SELECT t.id, t.flow, t.payload FROM ${t} t
+        JOIN ${given(jobs.map(({ id }) => ({ id })), { id: "text" })} ON t.id = g.id`,
+      (rows) => {
+        const known = new Map(rows.map((row) => [String(row["id"]), row]))
+        return jobs.map((job): JobStore.Stored | undefined => {
+          const row = known.get(job.id)
+          return row === undefined
+            ? undefined
+            : row["flow"] === job.flow && row["payload"] === job.payload
+            ? "same"
+            : "conflict"
+        })
+      }
+    )
+
+  const insert = (jobs: ReadonlyArray<JobStore.NewJob>) => {
+    const rows = jobs.map((job, i) => ({
+      i,
+      id: job.id,
+      flow: job.flow,
+      payload: job.payload,
+      tenant: job.tenant,
+      topic: job.topic ?? null,
+      priority: job.priority,
+      meta: job.meta,
+      max_attempts: job.maxAttempts,
+      timeout_ms: job.timeoutMs ?? null,
+      delay_ms: job.delayMs
+    }))
+    const from = given(rows, {
+      i: "bigint",
+      id: "text",
+      flow: "text",
+      payload: "text",
+      tenant: "text",
+      topic: "text",
+      priority: "bigint",
+      meta: "text",
+      max_attempts: "bigint",
+      timeout_ms: "bigint",
+      delay_ms: "bigint"
+    })
+    const inserted = sql`
+      INSERT INTO ${t} (id, flow, payload, tenant, topic, priority, meta, max_attempts, timeout_ms, state, enqueued_at, run_at)
+      SELECT g.id, g.flow, g.payload, g.tenant, g.topic, g.priority, g.meta, g.max_attempts, g.timeout_ms,
+        CASE WHEN g.delay_ms > 0 THEN 'delayed' ELSE 'ready' END, clock.at, clock.at + g.delay_ms
+      FROM ${from} CROSS JOIN (SELECT ${now} AS at) AS clock WHERE true ORDER BY g.i
+      ON CONFLICT (id) DO NOTHING RETURNING id`
+    return isPg
+      ? sql<{ id: string }>`WITH stored AS (${inserted}) ${notifyFor("stored", "ready")} SELECT stored.id FROM ${
+        withTold("stored")
+      }`
+      : sql<{ id: string }>`${inserted}`
+  }
+
+  const enqueue = (jobs: ReadonlyArray<JobStore.NewJob>, maxLength: number) =>
+    Effect.gen(function*() {
+      if (!(yield* hasRoom(jobs.length, maxLength))) {
+        const answers = yield* compare(jobs)
+        const missing = answers.filter((answer) => answer === undefined).length
+        if (missing > 0 && length + missing > maxLength) return answers.map((answer) => answer ?? "full")
+      }
+      const ids = new Set((yield* insert(jobs)).map((row) => row.id))
+      length += ids.size
+      if (ids.size === jobs.length) return jobs.map((): JobStore.Stored => "created")
+      const answers = yield* compare(jobs)
+      // One that was there and is gone again was purged in between: it is said to be full, to be tried again.
+      return jobs.map((job, i): JobStore.Stored => ids.has(job.id) ? "created" : answers[i] ?? "full")
+    })
+
+  const refused = (answers: ReadonlyArray<JobStore.Stored>) => answers.includes("conflict") || answers.includes("full")
+  /** Several jobs are stored all or none: what was stored before a refusal is rolled back. */
+  const enqueueAll = (jobs: ReadonlyArray<JobStore.NewJob>, maxLength: number) =>
+    jobs.length === 1
+      ? enqueue(jobs, maxLength)
+      : client.withTransaction(
+        Effect.filterOrFail(
+          enqueue(jobs, maxLength),
+          (answers) => !refused(answers),
+          (answers) => new Refusal(answers)
+        )
+      ).pipe(
+        Effect.catchIf(
+          (error): error is Refusal => error instanceof Refusal,
+          (error) => Effect.succeed(error.answers)
+        )
+      )
+
+  return (jobs, maxLength) =>
+    Effect.tap(enqueueAll(jobs, maxLength), (answers) => answers.includes("created") ? tellLater("ready") : Effect.void)
+}
+
+// ----------------------------------------------------------------------------------------------------------- internals
+
+/** Rolls a transaction back, and carries the answers out of it. */
+class Refusal {
+  readonly answers: ReadonlyArray<JobStore.Stored>
+  constructor(answers: ReadonlyArray<JobStore.Stored>) {
+    this.answers = answers
+  }
+}

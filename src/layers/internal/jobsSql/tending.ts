@@ -1,0 +1,89 @@
+/** Looking after jobs: listing, cancelling, giving another go, forgetting, counting. */
+import * as Effect from "effect/Effect"
+import type * as SqlError from "effect/sql/SqlError"
+import type * as Statement from "effect/sql/Statement"
+import type * as JobStore from "../../../JobStore.ts"
+import type { Dialect } from "./dialect.ts"
+import { clean, stateOf, toRecord } from "./rows.ts"
+import type { Telling } from "./telling.ts"
+
+export interface Tending {
+  readonly list: (filter: JobStore.Filter) => Effect.Effect<ReadonlyArray<JobStore.JobRecord>, SqlError.SqlError>
+  readonly ended: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<string>, SqlError.SqlError>
+  readonly cancel: (id: string, reason: string | undefined) => Effect.Effect<boolean, SqlError.SqlError>
+  readonly requeue: (filter: JobStore.Filter) => Effect.Effect<number, SqlError.SqlError>
+  readonly purge: (filter: JobStore.Filter) => Effect.Effect<number, SqlError.SqlError>
+  readonly counts: Effect.Effect<{ readonly [State in JobStore.JobState]: number }, SqlError.SqlError>
+}
+
+export const makeTending = (
+  { given, isPg, now, sql, t }: Dialect,
+  { notify, tellLater }: Telling
+): Tending => {
+  const where = (filter: JobStore.Filter): Statement.Fragment => {
+    const parts: Array<Statement.Fragment> = []
+    if (filter.ids !== undefined) {
+      parts.push(sql`id IN (SELECT g.id FROM ${given(filter.ids.map((id) => ({ id })), { id: "text" })})`)
+    }
+    if (filter.states !== undefined) {
+      const states = filter.states.flatMap((state) => state === "queued" ? ["ready", "delayed"] : [state])
+      parts.push(states.length === 0 ? sql`1 = 0` : sql.in("state", states))
+    }
+    if (filter.flow !== undefined) parts.push(sql`flow = ${clean(filter.flow)}`)
+    if (filter.tenant !== undefined) parts.push(sql`tenant = ${clean(filter.tenant)}`)
+    if (filter.finishedBefore !== undefined) parts.push(sql`finished_at < ${Math.floor(filter.finishedBefore)}`)
+    if (filter.afterSeq !== undefined) parts.push(sql`seq > ${Math.floor(filter.afterSeq)}`)
+    return parts.length === 0 ? sql`1 = 1` : sql.and(parts)
+  }
+  const chosen = (filter: JobStore.Filter) =>
+    sql`seq IN (SELECT seq FROM ${t} WHERE ${where(filter)} ORDER BY seq LIMIT ${filter.limit} ${
+      sql.literal(isPg ? "FOR UPDATE" : "")
+    })`
+  return {
+    list: (filter) =>
+      Effect.map(
+        sql`SELECT * FROM ${t} WHERE ${where(filter)} ORDER BY seq LIMIT ${filter.limit}`,
+        (rows) => rows.map(toRecord)
+      ),
+    ended: (ids) =>
+      Effect.map(
+        sql<{ id: string }>`SELECT g.id FROM ${given(ids.map((id) => ({ id })), { id: "text" })}
+          LEFT JOIN ${t} t ON t.id = g.id WHERE t.id IS NULL OR t.finished_at IS NOT NULL`,
+        (rows) => rows.map((row) => row.id)
+      ),
+    cancel: (id, reason) =>
+      Effect.gen(function*() {
+        const rows = yield* sql<{ state: string }>`
+          UPDATE ${t} SET
+            cancel_reason = CASE WHEN cancelling = 1 THEN cancel_reason ELSE ${reason ?? null} END,
+            cancelling = CASE WHEN state = 'running' THEN 1 ELSE 0 END,
+            finished_at = CASE WHEN state = 'running' THEN NULL ELSE ${now} END,
+            state = CASE WHEN state = 'running' THEN state ELSE 'cancelled' END
+          WHERE id = ${id} AND state IN ('ready', 'delayed', 'running') RETURNING state`
+        const [row] = rows
+        if (row === undefined) return false
+        const change = row.state === "running" ? "cancel" : "ended"
+        if (change === "cancel") yield* notify(change)
+        yield* tellLater(change)
+        return true
+      }),
+    requeue: (filter) =>
+      Effect.gen(function*() {
+        const rows = yield* sql`
+          UPDATE ${t} SET state = 'ready', failures = 0, crashes = 0, alone = 0, started = 0, cancelling = 0,
+            cancel_reason = NULL, finished_at = NULL, started_at = NULL, worker_id = NULL, run_at = ${now}
+          WHERE ${chosen(filter)} RETURNING id`
+        if (rows.length > 0) {
+          yield* notify("ready")
+          yield* tellLater("ready")
+        }
+        return rows.length
+      }),
+    purge: (filter) => Effect.map(sql`DELETE FROM ${t} WHERE ${chosen(filter)} RETURNING id`, (rows) => rows.length),
+    counts: Effect.map(sql`SELECT state, count(*) AS n FROM ${t} GROUP BY state`, (rows) => {
+      const counts = { queued: 0, running: 0, done: 0, dead: 0, cancelled: 0 }
+      for (const row of rows) counts[stateOf(row["state"])] += Number(row["n"])
+      return counts
+    })
+  }
+}
