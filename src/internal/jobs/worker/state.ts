@@ -72,6 +72,8 @@ export interface Pending {
   refusals: number
 }
 
+type OfJob = Omit<Extract<WorkerEvent, { readonly _tag: "LeaseLost" }>, "_tag">
+
 export type Phase = "Running" | "Draining" | "Stopped"
 
 export class WorkerState {
@@ -130,7 +132,7 @@ export class WorkerState {
   }
 
   /** What every event of a job tells. */
-  about(claim: Claim) {
+  about(claim: Claim): OfJob {
     return {
       at: this.clock.currentTimeMillisUnsafe(),
       jobId: claim.id,
