@@ -222,7 +222,12 @@ describe("topics in memory", () => {
         }
         const first = yield* Flow.run(TopicStaging.flow, request, options)
         assert.deepStrictEqual(yield* Flow.run(TopicStaging.flow, request, options), first)
-        assert.deepStrictEqual(held.topics, [{ id: 1, request: "topic staging/t/stage", tenant: "acme", name: "birds" }])
+        assert.deepStrictEqual(held.topics, [{
+          id: 1,
+          request: "topic staging/t/stage",
+          tenant: "acme",
+          name: "birds"
+        }])
         assert.lengthOf(held.dimensions, 2)
         const rejecting = TopicCreation.DimensionRules.of({ accept: () => Effect.succeed(false) })
         const rejected = yield* FlowTest.run(TopicCreation.flow, request).pipe(
