@@ -86,7 +86,7 @@ export class WorkerState {
   readonly publish: (event: WorkerEvent) => void
   readonly asking: Asking
   phase: Phase = "Running"
-  readonly jobs = new Map<string, Running>()
+  readonly jobs: Map<string, Running> = new Map()
   readonly pending: Array<Pending> = []
   /** Claimed, and not begun. */
   readonly ahead: Array<Running> = []
@@ -96,13 +96,13 @@ export class WorkerState {
   /** Milliseconds that jobs take, of late. */
   pace = Infinity
   /** Tenants that are over their rate, and until when. */
-  readonly limited = new Map<string, number>()
+  readonly limited: Map<string, number> = new Map()
   lostClaim = false
   cancelAsked = false
-  readonly taking = new Signal()
-  readonly renewing = new Signal()
-  readonly settling = new Signal()
-  readonly emptied = new Signal()
+  readonly taking: Signal = new Signal()
+  readonly renewing: Signal = new Signal()
+  readonly settling: Signal = new Signal()
+  readonly emptied: Signal = new Signal()
 
   constructor(
     store: JobStore,
