@@ -107,4 +107,5 @@ export const run = <In, Out, E, R>(
 ): Effect.Effect<Out, E | FlowError, R> => runOnce(flow, input, options)
 
 export { analyze, check, type CheckOptions, type Finding, type FlowAnalysis } from "./FlowAnalysis.ts"
-export { toGraphViz, toMermaid } from "./FlowDiagram.ts"
+export { toGraphViz } from "./internal/diagram/dot.ts"
+export { toMermaid } from "./internal/diagram/mermaid.ts"

@@ -45,11 +45,12 @@ import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import type * as Terminal from "effect/Terminal"
 import type { Any, Flow } from "./Flow.ts"
-import { toGraphViz, toMermaid } from "./FlowDiagram.ts"
 import { draw } from "./internal/cli/drawing.ts"
 import { execute } from "./internal/cli/execute.ts"
 import { columns, makeOutput } from "./internal/cli/output.ts"
 import { oneLine } from "./internal/cli/text.ts"
+import { toGraphViz } from "./internal/diagram/dot.ts"
+import { toMermaid } from "./internal/diagram/mermaid.ts"
 import { planOf } from "./internal/plan.ts"
 
 const EndedBase: new(fields: { readonly code: number }) => Cause.YieldableError & {

@@ -24,6 +24,7 @@ type Kind =
   | "effect unstable"
   | "node"
   | "driver"
+  | "layout"
 
 interface Rule {
   /** What it may import at run time. */
@@ -34,7 +35,7 @@ interface Rule {
 
 const publicModules: ReadonlyArray<Kind> = ["index", "word", "surface"]
 
-const table: Readonly<Record<Exclude<Kind, "effect" | "effect unstable" | "node" | "driver">, Rule>> = {
+const table: Readonly<Record<Exclude<Kind, "effect" | "effect unstable" | "node" | "driver" | "layout">, Rule>> = {
   "index": { may: ["word"], never: ["internal", "surface", "layer", "vendor layer", "flow", "testing", "bin"] },
   "word": {
     may: ["effect", "word", "internal"],
@@ -86,6 +87,9 @@ const table: Readonly<Record<Exclude<Kind, "effect" | "effect unstable" | "node"
   }
 }
 
+/** The package that places the nodes of diagrams, and the one room that imports it. */
+const layout = { package: "@dagrejs/dagre", room: "internal/diagram/layout.ts" } as const
+
 /** Modules that are named for a part of effect that is not stable yet, each with the parts it is named for. */
 const surfaces: Readonly<Record<string, ReadonlyArray<string>>> = {
   DurableFlow: ["workflow", "persistence"],
@@ -125,6 +129,7 @@ const kindOfFile = (file: string): Kind => {
 
 const kindOfPackage = (specifier: string): Kind => {
   if (specifier.startsWith("node:")) return "node"
+  if (specifier === layout.package) return "layout"
   const [scope, first, ...rest] = specifier.split("/")
   if (scope !== "effect") return "driver"
   return rest.length === 0 && first !== undefined && /^[A-Z]/.test(first) && !unstableAtTheTop.has(first)
@@ -250,11 +255,27 @@ describe("architecture", () => {
   for (const [kind, rule] of Object.entries(table)) {
     it(`${kind}: imports only what the table allows`, () => {
       const wrong = imports.filter((it) =>
-        kindOfFile(it.from) === kind && (rule.never.includes(it.kind) || (!it.type && !rule.may.includes(it.kind)))
+        kindOfFile(it.from) === kind && it.kind !== "layout" &&
+        (rule.never.includes(it.kind) || (!it.type && !rule.may.includes(it.kind)))
       )
       assert.deepStrictEqual(wrong.map((it) => `${show(it)} (${it.kind})`), [])
     })
   }
+
+  it("one room imports the layout library, and importing the core does not reach it", () => {
+    assert.deepStrictEqual(imports.filter((it) => it.kind === "layout").map((it) => it.from), [layout.room])
+    const reachedFrom = (file: string) => {
+      const reached = new Set([file])
+      for (const from of reached) {
+        for (const it of imports) if (it.from === from && !it.type && it.file !== undefined) reached.add(it.file)
+      }
+      return reached
+    }
+    assert.isTrue(reachedFrom("FlowDiagram.ts").has(layout.room))
+    const core = reachedFrom("index.ts")
+    assert.isAtLeast(core.size, 30)
+    assert.isFalse(core.has(layout.room))
+  })
 
   it("a surface imports no other unstable part of effect than the one it is named for", () => {
     const wrong = imports.filter((it) => {

@@ -1,0 +1,83 @@
+/**
+ * Places for the nodes of a picture, from left to right. The one room that knows the layout library.
+ *
+ * The same picture always gets the same places: what the library iterates over stands in declaration order, and its names
+ * are no numbers, which objects would put into an order of their own.
+ */
+import * as Dagre from "@dagrejs/dagre"
+import { inDeclarationOrder, type LayeredGraph, type Search } from "./order.ts"
+
+export interface Size {
+  readonly width: number
+  readonly height: number
+}
+
+export interface Point {
+  readonly x: number
+  readonly y: number
+}
+
+/** Its middle, and its size. */
+export interface Place extends Point, Size {}
+
+export interface ToPlace {
+  readonly nodes: ReadonlyArray<Size & { readonly id: number; readonly frame: number | undefined }>
+  /** Each after the one that it is in. */
+  readonly frames: ReadonlyArray<{ readonly id: number; readonly frame: number | undefined }>
+  readonly edges: ReadonlyArray<{ readonly from: number; readonly to: number; readonly label: Size | undefined }>
+}
+
+export interface Placed extends Size {
+  readonly nodes: ReadonlyMap<number, Place>
+  readonly frames: ReadonlyMap<number, Place>
+  /** In the order of the edges: where each bends, without its ends, and the middle of its label. */
+  readonly edges: ReadonlyArray<{ readonly bends: ReadonlyArray<Point>; readonly label: Point | undefined }>
+}
+
+/** Room between nodes above one another, between edges, between what stands one after the other, and around the whole. */
+const room = { nodesep: 34, edgesep: 26, ranksep: 64, marginx: 16, marginy: 16 }
+
+export const place = ({ edges, frames, nodes }: ToPlace): Placed => {
+  const graph: Graph = new Dagre.Graph({ compound: true, multigraph: true, directed: true })
+  graph.setGraph({ rankdir: "LR", ...room })
+  for (const { frame, id } of frames) {
+    graph.setNode(`f${id}`, {})
+    if (frame !== undefined) graph.setParent(`f${id}`, `f${frame}`)
+  }
+  for (const { frame, height, id, width } of nodes) {
+    graph.setNode(`n${id}`, { width, height })
+    if (frame !== undefined) graph.setParent(`n${id}`, `f${frame}`)
+  }
+  edges.forEach(({ from, label, to }, at) => {
+    graph.setEdge(`n${from}`, `n${to}`, label === undefined ? {} : { ...label, labelpos: "c" }, `e${at}`)
+  })
+  Dagre.layout(graph, { customOrder: (layered: LayeredGraph, search: Search) => inDeclarationOrder(layered, search) })
+  const placeOf = (name: string): Place => {
+    const { height, width, x, y } = graph.node(name)
+    return { x, y, width, height }
+  }
+  const { height, width } = graph.graph()
+  return {
+    width,
+    height,
+    nodes: new Map(nodes.map(({ id }) => [id, placeOf(`n${id}`)])),
+    frames: new Map(frames.map(({ id }) => [id, placeOf(`f${id}`)])),
+    edges: edges.map(({ from, label, to }, at) => {
+      const { points, x, y } = graph.edge({ v: `n${from}`, w: `n${to}`, name: `e${at}` })
+      return { bends: points.slice(1, -1), label: label === undefined ? undefined : { x: x!, y: y! } }
+    })
+  }
+}
+
+/** What is used of the library's graph: its own types do not resolve under `NodeNext`. */
+interface Graph {
+  setGraph(label: { readonly rankdir: "LR" } & typeof room): unknown
+  setNode(name: string, label: { readonly width?: number; readonly height?: number }): unknown
+  setParent(name: string, parent: string): unknown
+  setEdge(from: string, to: string, label: Partial<Size> & { readonly labelpos?: "c" }, name: string): unknown
+  graph(): Size
+  node(name: string): Place
+  edge(edge: { readonly v: string; readonly w: string; readonly name: string }): Partial<Point> & {
+    readonly points: ReadonlyArray<Point>
+  }
+}

@@ -1,0 +1,70 @@
+/** The ways of edges between nodes that have their places: level where nodes stand, curved between them. */
+import type { Place, Point, Size } from "./layout.ts"
+import { n } from "./shapes.ts"
+
+/** How long an arrow's head is. */
+const head = 8
+
+export interface Way {
+  /** The line, up to the arrow's head. */
+  readonly line: string
+  readonly head: string
+}
+
+/** The widest thing in each rank: ranks stand above one another in one column, around one middle. */
+export const columnsOf = (places: Iterable<Place>): ReadonlyMap<number, number> => {
+  const columns = new Map<number, number>()
+  for (const { width, x } of places) columns.set(Math.round(x), Math.max(columns.get(Math.round(x)) ?? 0, width))
+  return columns
+}
+
+/**
+ * From one node's right side to another's left side.
+ *
+ * The layout keeps a lane free for the edge in each column that it passes. It goes level through the whole column, and
+ * changes lanes between columns, where no node stands: so it touches none.
+ */
+export const wayOf = (
+  from: Point,
+  bends: ReadonlyArray<Point>,
+  to: Point,
+  columns: ReadonlyMap<number, number>
+): Way => {
+  const forwards = from.x < to.x
+  const step = forwards ? 1 : -1
+  const points: Array<Point> = [from]
+  for (const { x, y } of bends) {
+    const half = (columns.get(Math.round(x)) ?? 0) / 2
+    points.push({ x: x - step * half, y }, { x: x + step * half, y })
+  }
+  const end = { x: to.x - step * head, y: to.y }
+  points.push(end)
+  const line = [`M${n(from.x)} ${n(from.y)}`]
+  for (let at = 1; at < points.length; at++) {
+    const [a, b] = [points[at - 1]!, points[at]!]
+    if (Math.abs(a.y - b.y) < 0.05) line.push(`H${n(b.x)}`)
+    else {
+      const middle = (a.x + b.x) / 2
+      line.push(`C${n(middle)} ${n(a.y)} ${n(middle)} ${n(b.y)} ${n(b.x)} ${n(b.y)}`)
+    }
+  }
+  return { line: line.join(""), head: headAt(to, step, 0) }
+}
+
+/** Out of a node at the bottom, around below it, and back into it. */
+export const loopOf = ({ height, width, x, y }: Size & Point, turn: number): Way => {
+  const [right, left, bottom] = [x + width / 4, x - width / 4, y + height / 2]
+  const out = Math.min(18, width / 4)
+  return {
+    line: `M${n(right)} ${n(bottom)}C${n(right)} ${n(turn)} ${n(right)} ${n(turn)} ${n(right - out)} ${n(turn)}` +
+      `H${n(left + out)}C${n(left)} ${n(turn)} ${n(left)} ${n(turn)} ${n(left)} ${n(bottom + head)}`,
+    head: headAt({ x: left, y: bottom }, 0, -1)
+  }
+}
+
+/** A head whose tip is here, pointing this way. */
+const headAt = ({ x, y }: Point, dx: number, dy: number): string => {
+  const [backX, backY] = [x - dx * head, y - dy * head]
+  const [sideX, sideY] = [dy * head / 2, dx * head / 2]
+  return `M${n(x)} ${n(y)}L${n(backX + sideX)} ${n(backY + sideY)}L${n(backX - sideX)} ${n(backY - sideY)}Z`
+}
