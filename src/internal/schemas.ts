@@ -38,7 +38,31 @@ export const codecsOf = (flow: { readonly name: string }): FlowCodecs => {
 
 const memo = new WeakMap<FlowImpl, FlowCodecs>()
 
+/** What a flow takes and gives, as JSON Schema of what stands in a body; undefined where a schema has none. */
+export const jsonSchemasOf = (
+  flow: { readonly name: string }
+): { readonly input: JsonSchema | undefined; readonly result: JsonSchema | undefined } => {
+  const graph = graphOf(flow)
+  const inputs = distinct(ingressOf(graph).map(inputOf)).map(jsonSchemaOf)
+  return {
+    input: inputs.length === 1 ? inputs[0] : inputs.some((it) => it === undefined) ? undefined : { allOf: inputs },
+    result: jsonSchemaOf(structural(union(distinct(outputsOf(graph)))))
+  }
+}
+
+/** A JSON Schema of the draft 2020-12, with what it refers to in its `$defs`. */
+export type JsonSchema = Readonly<Record<string, unknown>>
+
 // ----------------------------------------------------------------------------------------------------------- internals
+
+const jsonSchemaOf = (ast: SchemaAST.AST): JsonSchema | undefined => {
+  try {
+    const { definitions, schema } = Schema.toJsonSchemaDocument(Schema.make<Codec>(ast))
+    return Object.keys(definitions).length === 0 ? schema : { ...schema, $defs: definitions }
+  } catch {
+    return undefined
+  }
+}
 
 type Codec = Schema.Codec<unknown>
 type Side = (value: unknown) => Exit.Exit<unknown, string>

@@ -1,0 +1,137 @@
+/** The flows that are served, running: a runtime for each, and one way to run a message to its outcome. */
+import type * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import type { Any, Flow } from "../../Flow.ts"
+import type { FlowError } from "../../FlowError.ts"
+import * as FlowRuntime from "../../FlowRuntime.ts"
+import * as TraceStore from "../../TraceStore.ts"
+import { type EncodePart, encodePartOf } from "../cli/parts.ts"
+import { graphOf } from "../graph.ts"
+import { type Plan, planOf } from "../plan.ts"
+import { codecsOf, type FlowCodecs, ingressOf, type JsonSchema, jsonSchemasOf } from "../schemas.ts"
+
+type AnyFlow = Flow<string, unknown, unknown, unknown, unknown, unknown>
+type Runtime = FlowRuntime.FlowRuntime<unknown, unknown, unknown, unknown>
+/** How a trace of whatever flow ended. */
+export type Outcome = FlowRuntime.Outcome<unknown, unknown>
+
+/** A flow that is served. */
+export interface Running {
+  readonly name: string
+  readonly flow: AnyFlow
+  readonly nodes: ReadonlyArray<{ readonly name: string; readonly kind: string }>
+  readonly schemas: { readonly input: JsonSchema | undefined; readonly result: JsonSchema | undefined }
+  readonly codecs: FlowCodecs
+  readonly encodePart: EncodePart
+  readonly isIngress: (node: string) => boolean
+  readonly runtime: Runtime
+  /** How many traces may be open, those that wait for admission included. */
+  readonly mostOpen: number
+  /** Runs a message to its outcome; interrupting it cancels the trace and waits for its finalizers. */
+  readonly run: (
+    input: unknown,
+    options: FlowRuntime.RunOptions & { readonly traceId: string }
+  ) => Effect.Effect<Outcome, FlowError>
+  /** The flow's services. */
+  readonly context: Context.Context<never>
+}
+
+/** How flows are run. */
+export interface RunningOptions {
+  readonly maxInFlight: number
+  readonly maxWaiting: number
+  readonly interruptGrace: Duration.Input | undefined
+}
+
+/** Starts a flow, recorded where there is a store. */
+export const start = (flow: Any, options: RunningOptions): Effect.Effect<Running, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    // What the flow needs is in the context: the layer's type says so.
+    const known = flow as unknown as Flow<string, unknown, unknown, unknown, never, unknown>
+    const context = yield* Effect.context<never>()
+    const scope = yield* Effect.scope
+    const store = yield* Effect.serviceOption(TraceStore.TraceStore)
+    const bounds = { maxInFlight: options.maxInFlight, interruptGrace: options.interruptGrace }
+    const runtime: Runtime = yield* Option.match(store, {
+      onNone: () => FlowRuntime.make(known, bounds),
+      onSome: (service) => Effect.provideService(TraceStore.runtime(known, bounds), TraceStore.TraceStore, service)
+    })
+    const plan = planOf(known)
+    const ingress = new Set(ingressOf(graphOf(known)).map(({ name }) => name))
+    return {
+      name: flow.name,
+      flow: known,
+      nodes: nodesOf(plan),
+      schemas: jsonSchemasOf(known),
+      codecs: codecsOf(known),
+      encodePart: encodePartOf(plan),
+      isIngress: (node) => ingress.has(node) || ingress.has(node.split("/")[0]!),
+      runtime,
+      mostOpen: options.maxInFlight + options.maxWaiting,
+      run: yield* runnerOf(runtime, scope),
+      context
+    }
+  })
+
+// ----------------------------------------------------------------------------------------------------------- internals
+
+/** Outcomes come in whatever order; each is handed to whoever waits for it. */
+const runnerOf = (runtime: Runtime, scope: Scope.Scope): Effect.Effect<Running["run"]> => {
+  // Several of one id: an id is free again once its trace has ended, and they end in the order in which they began.
+  const waiting = new Map<string, Array<Deferred.Deferred<Outcome>>>()
+  const leave = (traceId: string, waiter: Deferred.Deferred<Outcome>) => {
+    const rest = waiting.get(traceId)?.filter((other) => other !== waiter) ?? []
+    if (rest.length === 0) waiting.delete(traceId)
+    else waiting.set(traceId, rest)
+  }
+  const collect = runtime.fetch.pipe(
+    Effect.tap((outcome) =>
+      Effect.sync(() => {
+        const [waiter] = waiting.get(outcome.traceId) ?? []
+        if (waiter === undefined) return
+        leave(outcome.traceId, waiter)
+        Deferred.doneUnsafe(waiter, Exit.succeed(outcome))
+      })
+    ),
+    Effect.forever,
+    Effect.ignore
+  )
+  const run: Running["run"] = (input, options) =>
+    Effect.suspend(() => {
+      const { traceId } = options
+      const waiter = Deferred.makeUnsafe<Outcome>()
+      const waiters = waiting.get(traceId)
+      if (waiters === undefined) waiting.set(traceId, [waiter])
+      else waiters.push(waiter)
+      return Effect.uninterruptibleMask((restore) =>
+        Effect.flatMap(
+          Effect.onError(restore(runtime.emit(input, options)), () => Effect.sync(() => leave(traceId, waiter))),
+          () =>
+            Effect.onInterrupt(
+              restore(Deferred.await(waiter)),
+              () => runtime.cancel(traceId, "its caller left")
+            )
+        )
+      )
+    })
+  return Effect.as(Effect.forkIn(collect, scope), run)
+}
+
+/** The nodes as events name them, those inside of subflows and of `forEach` included. */
+const nodesOf = (plan: Plan): Running["nodes"] => {
+  const nodes: Array<Running["nodes"][number]> = []
+  const plans: Array<Plan> = [plan]
+  for (const each of plans) {
+    for (const step of each.steps) {
+      if (step.kind !== "flow") nodes.push({ name: step.name, kind: step.kind })
+      if (step.inner !== undefined) plans.push(step.inner)
+    }
+  }
+  const known = new Set<string>()
+  return nodes.filter(({ name }) => !known.has(name) && known.add(name))
+}
