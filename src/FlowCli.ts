@@ -34,9 +34,8 @@ import * as Console from "effect/Console"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import type * as FileSystem from "effect/FileSystem"
-import { constVoid, dual } from "effect/Function"
+import { dual } from "effect/Function"
 import type * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
@@ -46,12 +45,16 @@ import * as Stream from "effect/Stream"
 import type * as Terminal from "effect/Terminal"
 import type { Any, Flow } from "./Flow.ts"
 import { draw } from "./internal/cli/drawing.ts"
-import { execute } from "./internal/cli/execute.ts"
-import { columns, makeOutput } from "./internal/cli/output.ts"
+import { exitWith, main, type Signal, signalOf } from "./internal/cli/main.ts"
+import { columns, isWriteFailed, makeOutput } from "./internal/cli/output.ts"
 import { oneLine } from "./internal/cli/text.ts"
 import { toGraphViz } from "./internal/diagram/dot.ts"
 import { toMermaid } from "./internal/diagram/mermaid.ts"
 import { planOf } from "./internal/plan.ts"
+
+export { columns } from "./internal/cli/output.ts"
+export { fit, ndjson, oneLine } from "./internal/cli/text.ts"
+export { exitWith, type Signal, signalOf }
 
 const EndedBase: new(fields: { readonly code: number }) => Cause.YieldableError & {
   readonly _tag: "Ended"
@@ -95,8 +98,8 @@ export interface Options {
 export interface Process {
   readonly stdout: ProcessOutput
   readonly stderr: ProcessOutput
-  on(signal: "SIGINT" | "SIGTERM", listener: (signal: "SIGINT" | "SIGTERM") => void): unknown
-  off(signal: "SIGINT" | "SIGTERM", listener: (signal: "SIGINT" | "SIGTERM") => void): unknown
+  on(signal: Signal, listener: (signal: Signal) => void): unknown
+  off(signal: Signal, listener: (signal: Signal) => void): unknown
   exit(code: number): unknown
 }
 
@@ -242,7 +245,12 @@ export const runGiven = <In, Out, E, R, Part, Provided, LE, LR>(
   void,
   Ended,
   Exclude<Exclude<R, Provided>, Scope.Scope> | LR | FileSystem.FileSystem | Stdio.Stdio | Terminal.Terminal
-> => Effect.mapError(execute(flow, layer, given), (code) => new Ended({ code }))
+> =>
+  // Loaded when something is run: help comes without it.
+  Effect.flatMap(
+    Effect.promise(() => import("./internal/cli/execute.ts")),
+    ({ execute }) => Effect.mapError(execute(flow, layer, given), (code) => new Ended({ code }))
+  )
 
 /**
  * Runs a command line as the main program of a process: of the one that it is given, for the library knows none.
@@ -250,6 +258,9 @@ export const runGiven = <In, Out, E, R, Part, Provided, LE, LR>(
  * The first SIGINT or SIGTERM interrupts, and the process ends with 130 or 143 when everything has been released; the
  * second ends it at once. What was written gets out before the process ends. `NodeRuntime.runMain` serves as well: it
  * ends with 130 after either signal, does not hear a second one, and may cut off what a slow reader has not read yet.
+ *
+ * A program that ends well after a signal may say so: {@link signalOf} reads from the cause of the interruption which one
+ * it was, and {@link exitWith} says with which code the process is to end.
  */
 export const runMain: {
   (process: Process): <A, E>(effect: Effect.Effect<A, E>) => void
@@ -281,13 +292,30 @@ export const toText = (flow: Any, options?: { readonly columns?: number | undefi
 /** Writes one line to standard error, whatever the text is made of: controls are escaped, the rest of 2000 is cut. */
 export const say = (text: string): Effect.Effect<void> => Console.error(oneLine(text))
 
+/**
+ * Writes results to standard output until there are no more. A reader who leaves ends it well; where it can't be written
+ * to, that is said, and it fails with {@link Ended} 1.
+ */
+export const print = <E, R>(
+  text: Stream.Stream<string, E, R>
+): Effect.Effect<void, E | Ended, R | Stdio.Stdio | Terminal.Terminal> =>
+  Effect.flatMap(
+    makeOutput,
+    (out) =>
+      Effect.catch(out.results(text), (error): Effect.Effect<void, E | Ended> =>
+        !isWriteFailed(error)
+          ? Effect.fail(error)
+          : error.closed
+          ? Effect.void
+          : Effect.andThen(out.say(`✗ ${error.message}`), Effect.fail(new Ended({ code: 1 }))))
+  )
+
 /** Prints a flow: `text` as wide as this terminal, `mermaid` or `dot` for other programs. */
 export const graph = (
   flow: Any,
   format: "text" | "mermaid" | "dot"
 ): Effect.Effect<void, Ended, Stdio.Stdio | Terminal.Terminal> =>
   Effect.gen(function*() {
-    const out = yield* makeOutput
     const wide = yield* columns
     const watched = yield* Stdio.Stdio.use(({ stdoutIsTerminal }) => stdoutIsTerminal)
     const text = format === "mermaid"
@@ -295,10 +323,7 @@ export const graph = (
       : format === "dot"
       ? toGraphViz(flow)
       : toText(flow, watched ? { columns: wide } : undefined)
-    yield* Effect.catch(out.results(Stream.make(`${text}\n`)), (error) =>
-      error.closed
-        ? Effect.void
-        : Effect.andThen(out.say(`✗ ${error.message}`), Effect.fail(new Ended({ code: 1 }))))
+    yield* print(Stream.make(`${text}\n`))
   })
 
 // ----------------------------------------------------------------------------------------------------------- internals
@@ -340,41 +365,3 @@ const similar = (suggestions: ReadonlyArray<string>): string =>
 
 const isShowHelp = (error: unknown): error is CliError.ShowHelp =>
   CliError.isCliError(error) && error._tag === "ShowHelp"
-
-/** Signals of one name within so many milliseconds are one: a terminal sends it, and npm sends it on. */
-const sameSignal = 100
-/** After a signal, so many milliseconds for what was written to get out: nobody may be reading. */
-const patience = 1000
-
-const main = (process: Process): <A, E>(effect: Effect.Effect<A, E>) => void =>
-  Runtime.makeRunMain(({ fiber, teardown }) => {
-    let first: { readonly code: number; readonly at: number } | undefined
-    const onSignal = (signal: "SIGINT" | "SIGTERM"): void => {
-      const code = signal === "SIGTERM" ? 143 : 130
-      const now = globalThis.performance.now()
-      if (first === undefined) {
-        first = { code, at: now }
-        process.stderr.write("Stopping. Once more ends it at once.\n")
-        fiber.interruptUnsafe()
-      } else if (first.code !== code || now - first.at > sameSignal) process.exit(code)
-    }
-    process.on("SIGINT", onSignal)
-    process.on("SIGTERM", onSignal)
-    // Whoever reads may leave. What that means is decided where it is written.
-    process.stdout.on("error", constVoid)
-    process.stderr.on("error", constVoid)
-    fiber.addObserver((exit) => {
-      teardown(exit, (code) => {
-        const last = first !== undefined && Exit.hasInterrupts(exit) ? first.code : code
-        const end = () => process.exit(last)
-        if (first !== undefined) globalThis.setTimeout(end, patience)
-        flush(process.stdout, () => flush(process.stderr, end))
-      })
-    })
-  })
-
-/** Calls back when everything before has been written, or never will be. */
-const flush = (output: ProcessOutput, done: () => void): void => {
-  if (output.writable) output.write("", done)
-  else done()
-}

@@ -1,11 +1,10 @@
 /** A script that is a command line, as a real process: what comes in, what goes out where, and how it ends. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { execFileSync } from "node:child_process"
 import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { type Circumstances, command, type Ended, file, shell } from "./bin/command.ts"
-import { firstOf, ordinaryUser, temporaryFolder } from "./utils/servers/process.ts"
+import { type Circumstances, command, type Ended, file, hasTerminal, onTerminal, shell } from "./bin/command.ts"
+import { ordinaryUser, temporaryFolder } from "./utils/servers/process.ts"
 
 const script = "test/bin/modules/script.ts"
 const cli = (args: ReadonlyArray<string>, circumstances?: Circumstances) => command(script, args, circumstances)
@@ -361,23 +360,7 @@ describe("how it ends", () => {
 })
 
 describe("where it runs", () => {
-  const python = firstOf("/usr/bin/python3", "/usr/local/bin/python3")
-
-  /** On a terminal of its own: what it wrote there, and its exit code at the end. */
-  const terminal = (args: ReadonlyArray<string>, env: Record<string, string> = {}) =>
-    Effect.promise(async () => {
-      const program = [
-        "import os, pty, sys",
-        "status = pty.spawn(sys.argv[1:])",
-        "print('exit', os.waitstatus_to_exitcode(status))"
-      ].join("\n")
-      const { FORCE_COLOR: _, NO_COLOR: __, ...rest } = process.env
-      return execFileSync(python!, ["-c", program, process.execPath, "--conditions=source", file(script), ...args], {
-        encoding: "utf8",
-        stdio: ["ignore", "pipe", "pipe"],
-        env: { ...rest, TERM: "xterm", ...env }
-      })
-    })
+  const terminal = (args: ReadonlyArray<string>, env?: Record<string, string>) => onTerminal(script, args, { env })
 
   it.effect(
     "on a terminal it shows how far it is, and takes that away before it writes anything else",
@@ -386,7 +369,7 @@ describe("where it runs", () => {
         const out = yield* terminal([message(1, { wait: 700 })])
         assert.match(out.replaceAll("\r\u001b[K", "«"), /«argument, 0\.\d s, work.*«\{"n":2\}\r\nclosed\r\nexit 0\n$/)
       }),
-    { skip: python === undefined }
+    { skip: !hasTerminal }
   )
 
   it.effect(
@@ -397,7 +380,7 @@ describe("where it runs", () => {
         assert.include(yield* terminal(["--help"]), "\u001b[1m")
         assert.notInclude(yield* terminal(["--help"], { NO_COLOR: "1" }), "\u001b")
       }),
-    { skip: python === undefined }
+    { skip: !hasTerminal }
   )
 
   it.effect("where nobody watches there is neither progress nor colour nor control", () =>

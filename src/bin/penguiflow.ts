@@ -1,14 +1,13 @@
 #!/usr/bin/env node
 /** The command line. Each command is a file in `commands`; this is only what is around them. */
-// Compiles schemas, for the whole process: only before any schema is used.
-// oxlint-disable-next-line import/no-unassigned-import
-import "effect/schema/SchemaJITCompiler/enable"
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
 import * as FlowCli from "../FlowCli.ts"
 import { check } from "./commands/check.ts"
 import { graph } from "./commands/graph.ts"
+import { jobs } from "./commands/jobs.ts"
 import { run } from "./commands/run.ts"
+import { worker } from "./commands/worker.ts"
 import { version } from "./version.ts"
 
 const penguiflow = Command.make("penguiflow").pipe(
@@ -16,7 +15,9 @@ const penguiflow = Command.make("penguiflow").pipe(
   Command.withSubcommands([
     run,
     graph,
-    check.pipe(Command.withShortDescription("Checks the sources of flows for what the types can't see"))
+    check.pipe(Command.withShortDescription("Checks the sources of flows for what the types can't see")),
+    jobs,
+    worker
   ])
 )
 

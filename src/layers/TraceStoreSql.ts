@@ -18,9 +18,9 @@ import * as TraceStore from "../TraceStore.ts"
 
 /** How much is kept. */
 export interface Options extends TraceStore.Options {
-  /** How long; default 7 days. */
+  /** How long; default 7 days, of the store alone no end. */
   readonly maxAge?: TraceStore.Options["maxAge"]
-  /** How many traces; default 100 000. */
+  /** How many traces; default 100 000, of the store alone no bound. */
   readonly maxTraces?: number | undefined
 }
 
@@ -28,9 +28,15 @@ export interface Options extends TraceStore.Options {
 export const layer = (
   options?: Options
 ): Layer.Layer<TraceStore.TraceStore, TraceStore.TraceStoreError, SqlClient.SqlClient> =>
-  Layer.provideMerge(TraceStore.layerObserver, layerStore(options))
+  Layer.provideMerge(
+    TraceStore.layerObserver,
+    layerStore({ ...options, maxAge: options?.maxAge ?? "7 days", maxTraces: options?.maxTraces ?? 100_000 })
+  )
 
-/** The store alone: for a process that only looks. Fails at the start where its tables can't be made. */
+/**
+ * The store alone: for a process that only looks, and so removes nothing unless it is told what. Fails at the start where
+ * its tables can't be made.
+ */
 export const layerStore = (
   options?: Options
 ): Layer.Layer<TraceStore.TraceStore, TraceStore.TraceStoreError, SqlClient.SqlClient> =>
@@ -39,11 +45,7 @@ export const layerStore = (
     Effect.gen(function*() {
       const sql = yield* SqlClient.SqlClient
       yield* Effect.mapError(migrate, failed("make its tables"))
-      return yield* TraceStore.make(backendOf(sql), {
-        ...options,
-        maxAge: options?.maxAge ?? "7 days",
-        maxTraces: options?.maxTraces ?? 100_000
-      })
+      return yield* TraceStore.make(backendOf(sql), options)
     })
   )
 

@@ -1,8 +1,9 @@
 /** Commands as real processes: what they write, how they end, and what happens when somebody interferes. */
 import { Effect } from "effect"
-import { type ChildProcess, spawn } from "node:child_process"
+import { type ChildProcess, execFileSync, spawn } from "node:child_process"
 import { closeSync, openSync } from "node:fs"
 import { join } from "node:path"
+import { firstOf } from "../utils/servers/process.ts"
 
 const root = join(import.meta.dirname, "..", "..")
 
@@ -112,4 +113,31 @@ export const shell = (line: string, script: string, env?: NodeJS.ProcessEnv): Ef
         resolve({ code, out, err, said, json: [], ms: performance.now() - before })
       })
     )
+  })
+
+const python = firstOf("/usr/bin/python3", "/usr/local/bin/python3")
+
+/** False where there is nothing to make a terminal with: then its tests are skipped. */
+export const hasTerminal: boolean = python !== undefined
+
+/** On a terminal of its own, with these keys typed ahead: what it wrote there, and its exit code at the end. */
+export const onTerminal = (
+  script: string,
+  args: ReadonlyArray<string>,
+  options: { readonly env?: Record<string, string> | undefined; readonly keys?: string | undefined } = {}
+): Effect.Effect<string> =>
+  Effect.sync(() => {
+    const program = [
+      "import os, pty, sys",
+      "status = pty.spawn(sys.argv[1:])",
+      "print('exit', os.waitstatus_to_exitcode(status))"
+    ].join("\n")
+    const { FORCE_COLOR: _, NO_COLOR: __, ...rest } = process.env
+    return execFileSync(python!, ["-c", program, process.execPath, "--conditions=source", file(script), ...args], {
+      encoding: "utf8",
+      stdio: [options.keys === undefined ? "ignore" : "pipe", "pipe", "pipe"],
+      ...(options.keys === undefined ? {} : { input: options.keys }),
+      timeout: 20_000,
+      env: { ...rest, TERM: "xterm", ...options.env }
+    })
   })

@@ -46,14 +46,39 @@ export const load = (file: string, names: Names): Effect.Effect<Loaded, CantLoad
       catch: (thrown) => thrown instanceof CantLoad ? thrown : new CantLoad({ message: messageOf(thrown) })
     }))
 
+/** Flows of a module, with what their nodes need: those that are named, else all that it exports. */
+export interface LoadedAll {
+  readonly flows: ReadonlyArray<Loaded["flow"]>
+  readonly layer: Loaded["layer"]
+}
+
+/** The same of several flows of a module: of those that are named, else of all that there are. */
+export const loadAll = (
+  file: string,
+  names: { readonly flows: ReadonlyArray<string>; readonly layer: string | undefined }
+): Effect.Effect<LoadedAll, CantLoad> =>
+  Effect.flatMap(importModule(file), (exported) =>
+    Effect.try({
+      try: () => ({
+        flows: names.flows.length === 0 ?
+          allFlows(file, exported) :
+          names.flows.map((name) => pick(file, exported, { name, what: "flow", is: isFlow }) ?? noFlow(file)),
+        layer: pick(file, exported, { name: names.layer, what: "layer", is: isLayer }) ?? Layer.empty
+      }),
+      catch: (thrown) => thrown instanceof CantLoad ? thrown : new CantLoad({ message: messageOf(thrown) })
+    }))
+
 /** The same, for a command: what is wrong is one line on standard error, and the command ends with 2. */
 export const loadOrEnd = (
   file: string,
   wanted: Names & { readonly debug: boolean }
-): Effect.Effect<Loaded, FlowCli.Ended> =>
-  Effect.catch(load(file, wanted), ({ cause, message }) =>
+): Effect.Effect<Loaded, FlowCli.Ended> => orEnd(load(file, wanted), wanted.debug)
+
+/** What is wrong with a module as one line on standard error, after which the command ends with 2. */
+export const orEnd = <A>(loading: Effect.Effect<A, CantLoad>, debug: boolean): Effect.Effect<A, FlowCli.Ended> =>
+  Effect.catch(loading, ({ cause, message }) =>
     FlowCli.say(`✗ ${message}`).pipe(
-      Effect.andThen(wanted.debug && cause !== undefined ? Console.error(cause) : Effect.void),
+      Effect.andThen(debug && cause !== undefined ? Console.error(cause) : Effect.void),
       Effect.andThen(new FlowCli.Ended({ code: 2 }))
     ))
 
@@ -67,7 +92,11 @@ const importModule = (file: string): Effect.Effect<Exports, CantLoad> =>
     if (found === undefined) return Effect.fail(new CantLoad({ message: `${file}: there is no such file` }))
     if (!found.isFile()) return Effect.fail(new CantLoad({ message: `${file}: is no file: name a module` }))
     return Effect.tryPromise({
-      try: (): Promise<Exports> => import(pathToFileURL(path.resolve(file)).href),
+      try: async (): Promise<Exports> => {
+        // Compiles schemas, for the whole process: only before any schema is used.
+        await import("effect/schema/SchemaJITCompiler/enable")
+        return await import(pathToFileURL(path.resolve(file)).href)
+      },
       catch: (cause) => new CantLoad({ message: `${file}: can't be imported: ${messageOf(cause)}`, cause })
     })
   })
@@ -123,6 +152,14 @@ const pick = <A>(file: string, exported: Exports, { is, name, what }: Wanted<A>)
   }
   const value = all[0] === undefined ? undefined : exported[all[0]]
   return is(value) ? value : undefined
+}
+
+/** Of all the exports, and of a default export that holds one. */
+const allFlows = (file: string, exported: Exports): ReadonlyArray<Loaded["flow"]> => {
+  const named = namesOf(exported, isFlow).map((name) => exported[name]).filter(isFlow)
+  return named.length > 0
+    ? named
+    : [pick(file, exported, { name: undefined, what: "flow", is: isFlow }) ?? noFlow(file)]
 }
 
 /** Exports that are such, each value once. */

@@ -1,0 +1,179 @@
+/** What `penguiflow worker` does: it lives until a signal ends it, and ends in time, whatever the queue does. */
+import * as Cause from "effect/Cause"
+import * as Console from "effect/Console"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Option from "effect/Option"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as FlowCli from "../FlowCli.ts"
+import type { JobQueue } from "../JobQueue.ts"
+import * as Worker from "../Worker.ts"
+import { refused } from "./answer.ts"
+import { loadAll, type Loaded, orEnd } from "./commands/exports.ts"
+import type * as Commands from "./commands/worker.ts"
+import * as Places from "./places.ts"
+import { count, lasting } from "./table.ts"
+
+/** Flows of several modules, with what all of them need. */
+export interface Program {
+  readonly flows: ReadonlyArray<Loaded["flow"]>
+  readonly layer: Loaded["layer"]
+}
+
+/** The flows of all modules: one worker takes the jobs of them all. */
+export const programOf: (
+  asked: Pick<Commands.Asked, "modules" | "flow" | "layer" | "debug">
+) => Effect.Effect<Program, FlowCli.Ended> = Effect.fnUntraced(function*(asked) {
+  const flows = new Map<string, Loaded["flow"]>()
+  let layer: Loaded["layer"] = Layer.empty
+  for (const module of asked.modules) {
+    const names = { flows: asked.flow, layer: Option.getOrUndefined(asked.layer) }
+    const loaded = yield* orEnd(loadAll(module, names), asked.debug)
+    for (const flow of loaded.flows) {
+      const other = flows.get(flow.name)
+      if (other !== undefined && other !== flow) {
+        return yield* refused(`${module}: two flows are called ${JSON.stringify(flow.name)}: rename one, or say --flow`)
+      }
+      flows.set(flow.name, flow)
+    }
+    layer = Layer.merge(layer, loaded.layer)
+  }
+  const program: Program = { flows: [...flows.values()], layer }
+  return program
+})
+
+/** What a worker is told. */
+export const optionsOf = (asked: Commands.Working, name: string): Worker.Options => ({
+  name,
+  concurrency: asked.concurrency,
+  lease: asked.lease,
+  jobTimeout: Option.getOrUndefined(asked.jobTimeout),
+  grace: asked.grace,
+  tenantConcurrency: Option.getOrUndefined(asked.tenantConcurrency)
+})
+
+/** Tells of each job that ended, in the log. What the queue does, the worker tells itself. */
+export const telling = (worker: Worker.Service): Effect.Effect<void> =>
+  Stream.runForEach(worker.events, (event) => {
+    switch (event._tag) {
+      case "JobStarted":
+        return Effect.logDebug(`job ${event.jobId} of ${event.flow} began, try ${event.attempt}`)
+      case "JobSucceeded":
+        return Effect.logInfo(`job ${event.jobId} of ${event.flow} is done after ${lasting(event.durationMs)}`)
+      case "JobRetried":
+        return Effect.logWarning(
+          `job ${event.jobId} of ${event.flow} failed, try ${event.attempt}, and is tried again in ${
+            lasting(event.delayMs)
+          }: ${event.code}: ${FlowCli.oneLine(event.message)}`
+        )
+      case "JobDied":
+        return Effect.logError(
+          `job ${event.jobId} of ${event.flow} is dead, try ${event.attempt}: ${event.code}: ${
+            FlowCli.oneLine(event.message)
+          }`
+        )
+      case "JobCancelled":
+        return Effect.logInfo(`job ${event.jobId} of ${event.flow} was cancelled`)
+      case "JobReturned":
+        return Effect.logInfo(`job ${event.jobId} of ${event.flow} goes back to the queue`)
+      case "LeaseLost":
+        return Effect.logWarning(`job ${event.jobId} of ${event.flow} was lost: another worker has it, or may have it`)
+      case "LeasesExpired":
+        return Effect.logWarning(
+          `${
+            count(event.recovered.length + event.dead.length, "job")
+          } of silent workers found, ${event.dead.length} dead`
+        )
+      case "QueueFailed":
+      case "QueueRecovered":
+        return Effect.void
+    }
+  })
+
+/** Runs until a signal comes. */
+export const worker = (asked: Commands.Asked): Effect.Effect<void, FlowCli.Ended> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function*() {
+      const [own, theirs] = [yield* Scope.make(), yield* Scope.make()]
+      let held: Worker.Service | undefined
+      const lived = yield* Effect.exit(restore(Effect.gen(function*() {
+        const program = yield* programOf(asked)
+        const place = yield* Effect.catch(Places.queueOf(asked, { create: true }), ({ message }) => refused(message))
+        const services = yield* built("the layer of the flows can't be built", program.layer, theirs, asked.debug)
+        const waiting = (why: string) => FlowCli.say(`The queue is not there yet, trying again: ${why}`)
+        const queue = yield* built(
+          "the queue can't be used",
+          Places.queue(place, asked.queue, waiting),
+          own,
+          asked.debug
+        )
+        held = yield* Worker.make(program.flows, optionsOf(asked, asked.name)).pipe(
+          Effect.provideContext(Context.merge(services, queue) as Context.Context<JobQueue>),
+          Scope.provide(own)
+        )
+        const names = program.flows.map((flow) => flow.name).join(", ")
+        yield* FlowCli.say(`${held.id} takes jobs of ${names} from ${place.shown}, ${asked.concurrency} at once.`)
+        // In the scope, so that it goes on telling while the worker shuts down.
+        yield* Effect.forkIn(telling(held), own, { startImmediately: true })
+        return yield* Effect.never
+      })))
+      const ending = Effect.gen(function*() {
+        if (held !== undefined) {
+          const { abandoned, drained, returned } = yield* held.shutdown({ grace: asked.grace })
+          yield* FlowCli.say(
+            `Shut down: ${
+              count(drained, "job")
+            } ended, ${returned.length} returned to the queue, ${abandoned.length} ` +
+              "left to their leases."
+          )
+        }
+        // A connection that went dark is not waited for, and keeps nobody from closing what is theirs.
+        yield* within(Scope.close(own, Exit.void), Duration.seconds(1))
+        yield* Scope.close(theirs, Exit.void)
+      })
+      yield* within(ending, Duration.sum(asked.grace, patience))
+      if (Exit.isSuccess(lived)) return
+      if (FlowCli.signalOf(lived.cause) === "SIGTERM") yield* FlowCli.exitWith(0)
+      return yield* Effect.failCause(lived.cause)
+    })
+  ).pipe(Effect.provideService(Logger.LogToStderr, true), Effect.provideService(Console.Console, toStderr))
+
+// ----------------------------------------------------------------------------------------------------------- internals
+
+/** A shutdown takes its grace and two seconds at most. */
+const patience = Duration.millis(1900)
+
+/** Waits for it so long, and leaves it to itself then: it may resist being interrupted. */
+const within = (effect: Effect.Effect<void>, time: Duration.Duration): Effect.Effect<void> =>
+  Effect.flatMap(
+    Effect.forkDetach(effect, { startImmediately: true }),
+    (fiber) => Effect.asVoid(Effect.timeoutOption(Fiber.await(fiber), time))
+  )
+
+/** What nodes print goes where everything else does: standard output holds results, and a worker gives none. */
+const toStderr: Console.Console = Object.assign(Object.create(globalThis.console) as Console.Console, {
+  log: (...args: ReadonlyArray<unknown>) => globalThis.console.error(...args),
+  info: (...args: ReadonlyArray<unknown>) => globalThis.console.error(...args),
+  debug: (...args: ReadonlyArray<unknown>) => globalThis.console.error(...args)
+})
+
+/** What can't be built is one line, and ends the command with 2. */
+const built = <A, E>(
+  what: string,
+  layer: Layer.Layer<A, E>,
+  scope: Scope.Scope,
+  debug: boolean
+): Effect.Effect<Context.Context<A>, FlowCli.Ended> =>
+  Effect.catchCause(Layer.buildWithScope(layer, scope), (cause) => {
+    if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt
+    return Effect.andThen(
+      debug ? Console.error(Cause.pretty(cause)) : Effect.void,
+      refused(`${what}: ${Places.wordsOf(Cause.squash(cause))}`)
+    )
+  })
