@@ -94,7 +94,7 @@ export class WorkerState {
   busy = 0
   pumping = false
   /** Milliseconds that jobs take, of late. */
-  pace = Infinity
+  pace: number = Infinity
   /** Tenants that are over their rate, and until when. */
   readonly limited: Map<string, number> = new Map()
   lostClaim = false
