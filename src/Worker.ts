@@ -30,7 +30,7 @@ import * as FlowRuntime from "./FlowRuntime.ts"
 import { makeCore, type Runner, type Settings } from "./internal/jobs/worker.ts"
 import { codecsOf } from "./internal/schemas.ts"
 import type { JobError } from "./JobError.ts"
-import { JobQueue } from "./JobQueue.ts"
+import { JobQueue, type Service as JobQueueService } from "./JobQueue.ts"
 import type { Claim } from "./JobStore.ts"
 import { CurrentTrace } from "./Trace.ts"
 import type { WorkerEvent } from "./WorkerEvent.ts"
@@ -39,6 +39,8 @@ export type { WorkerEvent } from "./WorkerEvent.ts"
 
 /** How a worker works. */
 export interface Options<in E = unknown> {
+  /** Whose jobs it takes; default: the `JobQueue` in the context, which is not needed where one is given here. */
+  readonly queue?: JobQueueService | undefined
   /** What its jobs are marked with; default `"worker"`. A random part is added: two workers never share a lease. */
   readonly name?: string | undefined
   /** Jobs at once; default 10. */
@@ -112,17 +114,28 @@ type FlowsOf<F> = F extends ReadonlyArray<infer One> ? One : F
 type ErrorOf<F> = FlowsOf<F> extends { readonly "~error": infer E } ? E : never
 type ServicesOf<F> = FlowsOf<F> extends { readonly "~services": infer R } ? R : never
 
+/** With a queue of its own a worker needs none in the context. */
+interface WithQueue<in E = unknown> extends Options<E> {
+  readonly queue: JobQueueService
+}
+
 /**
  * Starts a worker; closing the scope shuts it down, which takes up to `grace` and two seconds.
  *
  * Run one worker per process: of the jobs that run when a process dies, a worker knows only its own.
  */
-export const make: <const F extends AnyFlow | ReadonlyArray<AnyFlow>>(
-  flows: F,
-  options?: Options<ErrorOf<F>>
-) => Effect.Effect<Service, never, JobQueue | Exclude<ServicesOf<F>, CurrentTrace> | Scope.Scope> = Effect.fnUntraced(
+export const make: {
+  <const F extends AnyFlow | ReadonlyArray<AnyFlow>>(
+    flows: F,
+    options: WithQueue<ErrorOf<F>>
+  ): Effect.Effect<Service, never, Exclude<ServicesOf<F>, CurrentTrace> | Scope.Scope>
+  <const F extends AnyFlow | ReadonlyArray<AnyFlow>>(
+    flows: F,
+    options?: Options<ErrorOf<F>>
+  ): Effect.Effect<Service, never, JobQueue | Exclude<ServicesOf<F>, CurrentTrace> | Scope.Scope>
+} = Effect.fnUntraced(
   function*(flows: AnyFlow | ReadonlyArray<AnyFlow>, options?: Options<never>) {
-    const queue = yield* JobQueue
+    const queue = options?.queue ?? (yield* JobQueue)
     const all = isList(flows) ? flows : [flows]
     const settings = yield* settingsOf(options ?? {}, queue.limits.maxResult ?? Infinity)
     const runners = new Map<string, Runner>()
@@ -184,11 +197,17 @@ export const make: <const F extends AnyFlow | ReadonlyArray<AnyFlow>>(
  * await Effect.runPromise(Effect.provide(program, live)) // => [42, 3]
  * ```
  */
-export const layer = <const F extends AnyFlow | ReadonlyArray<AnyFlow>>(
-  flows: F,
-  options?: Options<ErrorOf<F>>
-): Layer.Layer<Worker, never, JobQueue | Exclude<ServicesOf<F>, CurrentTrace | Scope.Scope>> =>
-  Layer.effect(Worker, make(flows, options)) as never
+export const layer: {
+  <const F extends AnyFlow | ReadonlyArray<AnyFlow>>(
+    flows: F,
+    options: WithQueue<ErrorOf<F>>
+  ): Layer.Layer<Worker, never, Exclude<ServicesOf<F>, CurrentTrace | Scope.Scope>>
+  <const F extends AnyFlow | ReadonlyArray<AnyFlow>>(
+    flows: F,
+    options?: Options<ErrorOf<F>>
+  ): Layer.Layer<Worker, never, JobQueue | Exclude<ServicesOf<F>, CurrentTrace | Scope.Scope>>
+} = (flows: AnyFlow | ReadonlyArray<AnyFlow>, options?: Options<never>) =>
+  Layer.effect(Worker, make(flows, options as Options)) as never
 
 // ----------------------------------------------------------------------------------------------------------- internals
 

@@ -1,6 +1,6 @@
 /** What a worker does when its queue fails, its leases end, or it is shut down: under a test's clock, on a store that obeys. */
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Deferred, Effect, Fiber, Layer, Logger, Schedule, Schema, Stream } from "effect"
+import { Context, Deferred, Effect, Fiber, Layer, Logger, Schedule, Schema, type Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { Flow, Node } from "penguiflow"
 import { type JobError, unavailable } from "penguiflow/JobError"
@@ -68,6 +68,25 @@ const eventsOf = Effect.gen(function*() {
 const tagsOf = (events: ReadonlyArray<Worker.WorkerEvent>) => events.map((event) => event._tag)
 
 describe("Worker", () => {
+  it.effect("takes the jobs of the queue that it is given, and needs none in its context", () =>
+    Effect.gen(function*() {
+      const flow = flowOf(Effect.succeed)
+      const here = yield* JobQueue.make(makeStore())
+      const elsewhere = yield* JobQueue.make(makeStore())
+      yield* elsewhere.enqueue(flow, "x", { id: "a" })
+      yield* here.enqueue(flow, "x", { id: "a" })
+      // Both have no requirements left: what is given to a worker is not asked for again.
+      const alone: Layer.Layer<Worker.Worker> = Worker.layer(flow, { queue: here, grace: 0 })
+      yield* Layer.build(alone)
+      yield* pass(100)
+      assert.strictEqual((yield* here.get("a"))?.state, "done")
+      assert.strictEqual((yield* elsewhere.get("a"))?.state, "queued")
+      const made: Effect.Effect<Worker.Service, never, Scope.Scope> = Worker.make(flow, { queue: elsewhere, grace: 0 })
+      yield* Effect.provideService(made, JobQueue.JobQueue, here)
+      yield* pass(100)
+      assert.strictEqual((yield* elsewhere.get("a"))?.state, "done")
+    }))
+
   it.effect("renews while a job runs, for as long as it runs", () =>
     Effect.gen(function*() {
       const { calls, layer, store } = obedient()
