@@ -12,16 +12,23 @@ import { wordsOf } from "./places.ts"
 export const refused = (words: string): Effect.Effect<never, FlowCli.Ended> =>
   Effect.andThen(FlowCli.say(`✗ ${words}`), Effect.fail(new FlowCli.Ended({ code: 2 })))
 
+/** What nodes print goes where everything else does: standard output holds results. */
+export const toStderr: Console.Console = Object.assign(Object.create(globalThis.console) as Console.Console, {
+  log: (...args: ReadonlyArray<unknown>) => globalThis.console.error(...args),
+  info: (...args: ReadonlyArray<unknown>) => globalThis.console.error(...args),
+  debug: (...args: ReadonlyArray<unknown>) => globalThis.console.error(...args)
+})
+
 /**
  * Whatever fails is one line and exit code 2; what stands behind it is shown with `debug`. What layers log is left out
- * without it: it would be the same words again.
+ * without it, unless `logs` are wanted: it would be the same words again.
  */
 export const answering = <E, R>(
   answer: Effect.Effect<void, E, R>,
-  { debug }: { readonly debug: boolean }
+  { debug, logs }: { readonly debug: boolean; readonly logs?: boolean | undefined }
 ): Effect.Effect<void, FlowCli.Ended, R> =>
   Effect.catchCause(
-    debug ? answer : Effect.provideService(answer, References.MinimumLogLevel, "None"),
+    debug || logs === true ? answer : Effect.provideService(answer, References.MinimumLogLevel, "None"),
     (cause): Effect.Effect<never, FlowCli.Ended> => {
       if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt
       const error = Cause.squash(cause)

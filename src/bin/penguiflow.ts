@@ -6,7 +6,9 @@ import * as FlowCli from "../FlowCli.ts"
 import { check } from "./commands/check.ts"
 import { graph } from "./commands/graph.ts"
 import { jobs } from "./commands/jobs.ts"
+import { migrate } from "./commands/migrate.ts"
 import { run } from "./commands/run.ts"
+import { trace } from "./commands/trace.ts"
 import { worker } from "./commands/worker.ts"
 import { version } from "./version.ts"
 
@@ -17,7 +19,9 @@ const penguiflow = Command.make("penguiflow").pipe(
     graph,
     check.pipe(Command.withShortDescription("Checks the sources of flows for what the types can't see")),
     jobs,
-    worker
+    worker,
+    trace,
+    migrate
   ])
 )
 

@@ -131,6 +131,14 @@ export const wordsOf = (error: unknown): string => {
   return message !== "" ? message : "code" in error ? String(error.code) : "it does not say why"
 }
 
+/** The system's code of whatever failed, as `ENOENT`. */
+export const codeOf = (error: unknown): string | undefined => {
+  if (typeof error !== "object" || error === null) return undefined
+  if ("code" in error && typeof error.code === "string") return error.code
+  if (error instanceof AggregateError) return codeOf(error.errors[0])
+  return "originalError" in error ? codeOf(error.originalError) : "cause" in error ? codeOf(error.cause) : undefined
+}
+
 // ----------------------------------------------------------------------------------------------------------- internals
 
 const refuse = (message: string): Effect.Effect<never, CantReach> => Effect.fail(new CantReach({ message }))
@@ -219,13 +227,6 @@ const mayHelp = (error: unknown): boolean => {
   if (SqlError.isSqlError(error)) return error.reason.isRetryable
   const code = codeOf(error)
   return code !== undefined && /^(?:ECONN|ETIMEDOUT|EHOST|ENET|EAI_AGAIN|ENOTFOUND|EPIPE)/.test(code)
-}
-
-const codeOf = (error: unknown): string | undefined => {
-  if (typeof error !== "object" || error === null) return undefined
-  if ("code" in error && typeof error.code === "string") return error.code
-  if (error instanceof AggregateError) return codeOf(error.errors[0])
-  return "originalError" in error ? codeOf(error.originalError) : "cause" in error ? codeOf(error.cause) : undefined
 }
 
 const waiting = Schedule.min([Schedule.exponential("250 millis"), Schedule.spaced("5 seconds")])

@@ -14,7 +14,7 @@ import * as Stream from "effect/Stream"
 import * as FlowCli from "../FlowCli.ts"
 import type { JobQueue } from "../JobQueue.ts"
 import * as Worker from "../Worker.ts"
-import { refused } from "./answer.ts"
+import { refused, toStderr } from "./answer.ts"
 import { loadAll, type Loaded, orEnd } from "./commands/exports.ts"
 import type * as Commands from "./commands/worker.ts"
 import * as Places from "./places.ts"
@@ -155,13 +155,6 @@ const within = (effect: Effect.Effect<void>, time: Duration.Duration): Effect.Ef
     Effect.forkDetach(effect, { startImmediately: true }),
     (fiber) => Effect.asVoid(Effect.timeoutOption(Fiber.await(fiber), time))
   )
-
-/** What nodes print goes where everything else does: standard output holds results, and a worker gives none. */
-const toStderr: Console.Console = Object.assign(Object.create(globalThis.console) as Console.Console, {
-  log: (...args: ReadonlyArray<unknown>) => globalThis.console.error(...args),
-  info: (...args: ReadonlyArray<unknown>) => globalThis.console.error(...args),
-  debug: (...args: ReadonlyArray<unknown>) => globalThis.console.error(...args)
-})
 
 /** What can't be built is one line, and ends the command with 2. */
 const built = <A, E>(
