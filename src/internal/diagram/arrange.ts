@@ -2,7 +2,7 @@
 import { type Arrow, type Frame, framesOf, nodesOf, type Picture } from "./graph.ts"
 import { type Place, place, type Placed, type Point, type Size, type ToPlace } from "./layout.ts"
 import { columnsOf, loopOf, type Way, wayOf } from "./route.ts"
-import { type Form, formOf, type Line, lineOf, portOf } from "./shapes.ts"
+import { type Form, formOf, type Line, lineOf, loopEndsOf, portOf } from "./shapes.ts"
 
 /** Words on an edge or on a frame, on ground of their own. */
 export interface Tab extends Point, Size {
@@ -32,8 +32,8 @@ export interface Drawing extends Size {
 export const arrange = (picture: Picture): Drawing => {
   const forms = new Map(nodesOf(picture.box).map((node) => [node.id, formOf(node)]))
   const frames = new Map(framesOf(picture.box).map((frame) => [frame.id, frame]))
-  const tabs = new Map([...frames].map(([id, frame]) => [id, tabOf([frame.label, ...frame.details], longest.frame)]))
-  const labels = picture.arrows.map(({ label }) => label === undefined ? undefined : tabOf([label], longest.edge))
+  const tabs = new Map([...frames].map(([id, frame]) => [id, tabOf(frame.label, frame.details, longest.frame)]))
+  const labels = picture.arrows.map(({ label }) => label === undefined ? undefined : tabOf(label, [], longest.edge))
   const around = framesAround(picture)
   const wanted: ToPlace = {
     nodes: [...forms].map(([id, { room }]) => ({ id, frame: around.get(id), ...room })),
@@ -45,6 +45,13 @@ export const arrange = (picture: Picture): Drawing => {
     label === undefined ? [] : [{ ...label, ...labels[at]! }]
   )
   const columns = columnsOf([...placed.nodes.values(), ...placesOfLabels])
+  const between = (from: number, to: number, bends: ReadonlyArray<Point>): Way => {
+    const ends = [from, to].map((id) => ({ form: forms.get(id)!, at: placed.nodes.get(id)! }))
+    const [start, end] = [ends[0]!, ends[1]!]
+    // What leads back leaves where others arrive, and arrives where others leave.
+    const [out, into] = start.at.x < end.at.x ? ["right", "left"] as const : ["left", "right"] as const
+    return wayOf(portOf(start.form, start.at, out), bends, portOf(end.form, end.at, into), columns)
+  }
   const arrows = picture.arrows.map((arrow, at): DrawnArrow => {
     const { bends, label } = placed.edges[at]!
     const [from, to] = [arrow.from.id, arrow.to.id]
@@ -52,13 +59,8 @@ export const arrange = (picture: Picture): Drawing => {
     return {
       arrow,
       way: from === to
-        ? loopOf({ ...forms.get(from)!.size, ...pointOf(placed.nodes.get(from)!) }, middle.y)
-        : wayOf(
-          portOf(forms.get(from)!, placed.nodes.get(from)!, "right"),
-          bends,
-          portOf(forms.get(to)!, placed.nodes.get(to)!, "left"),
-          columns
-        ),
+        ? loopOf(loopEndsOf(forms.get(from)!, placed.nodes.get(from)!), middle.y)
+        : between(from, to, bends),
       label: label === undefined ? undefined : { ...labels[at]!, ...label }
     }
   })
@@ -82,13 +84,14 @@ export const arrange = (picture: Picture): Drawing => {
 
 // ----------------------------------------------------------------------------------------------------------- internals
 
-/** The longest words on an edge and on a frame, in pixels. */
-const longest = { edge: 180, frame: 420 } as const
+/** The longest name on an edge and on a frame, in pixels, and the longest of a name and all that is said with it. */
+const longest = { edge: 180, frame: 280, all: 640 } as const
 
 const pointOf = ({ x, y }: Point): Point => ({ x, y })
 
-const tabOf = (words: ReadonlyArray<string>, most: number): Size & { readonly line: Line } => {
-  const { line, width } = lineOf(words.join(" · "), "detail", most)
+const tabOf = (label: string, details: ReadonlyArray<string>, most: number): Size & { readonly line: Line } => {
+  const name = lineOf(label, "detail", most).line.text
+  const { line, width } = lineOf([name, ...details].join(" · "), "detail", longest.all)
   return { line, width: width + 14, height: 20 }
 }
 

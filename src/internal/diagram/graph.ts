@@ -88,10 +88,9 @@ const exits = (step: Step): ReadonlyArray<Step> =>
 const arrowsFrom = (step: Step, targets: ReadonlyArray<Target>, on: string | undefined): ReadonlyArray<Arrow> =>
   targets.flatMap(({ slot, step: target }) => {
     const input = target.kind === "join" ? target.slots[slot] : undefined
-    const label = [on, input].filter((word) => word !== undefined).join(" → ")
-    return exits(step).flatMap((from) =>
-      entries(target).map((to) => ({ from, to, label: label === "" ? undefined : label }))
-    )
+    const words = [on, input].filter((word) => word !== undefined)
+    const label = words.length === 0 ? undefined : words.join(" → ")
+    return exits(step).flatMap((from) => entries(target).map((to) => ({ from, to, label })))
   })
 
 const nameOf = (step: Step): string => step.kind === "each" ? `${step.definition.name} × each` : step.definition.name

@@ -51,7 +51,7 @@ export const place = ({ edges, frames, nodes }: ToPlace): Placed => {
   edges.forEach(({ from, label, to }, at) => {
     graph.setEdge(`n${from}`, `n${to}`, label === undefined ? {} : { ...label, labelpos: "c" }, `e${at}`)
   })
-  Dagre.layout(graph, { customOrder: (layered: LayeredGraph, search: Search) => inDeclarationOrder(layered, search) })
+  layOut(graph)
   const placeOf = (name: string): Place => {
     const { height, width, x, y } = graph.node(name)
     return { x, y, width, height }
@@ -66,6 +66,20 @@ export const place = ({ edges, frames, nodes }: ToPlace): Placed => {
       const { points, x, y } = graph.edge({ v: `n${from}`, w: `n${to}`, name: `e${at}` })
       return { bends: points.slice(1, -1), label: label === undefined ? undefined : { x: x!, y: y! } }
     })
+  }
+}
+
+const layOut = (graph: Graph): void => {
+  try {
+    Dagre.layout(graph, { customOrder: (layered: LayeredGraph, search: Search) => inDeclarationOrder(layered, search) })
+  } catch (error) {
+    // The library walks along edges by recursion.
+    if (!(error instanceof RangeError)) throw error
+    throw new RangeError(
+      "The flow is too long to be laid out: so many nodes in a row take more stack than there is. " +
+        "Draw it as Mermaid or DOT, or make subflows of its parts",
+      { cause: error }
+    )
   }
 }
 

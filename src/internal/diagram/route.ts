@@ -1,6 +1,6 @@
 /** The ways of edges between nodes that have their places: level where nodes stand, curved between them. */
-import type { Place, Point, Size } from "./layout.ts"
-import { n } from "./shapes.ts"
+import type { Place, Point } from "./layout.ts"
+import { type LoopEnds, n } from "./shapes.ts"
 
 /** How long an arrow's head is. */
 const head = 8
@@ -19,7 +19,7 @@ export const columnsOf = (places: Iterable<Place>): ReadonlyMap<number, number> 
 }
 
 /**
- * From one node's right side to another's left side.
+ * From one node's side to another's.
  *
  * The layout keeps a lane free for the edge in each column that it passes. It goes level through the whole column, and
  * changes lanes between columns, where no node stands: so it touches none.
@@ -51,14 +51,13 @@ export const wayOf = (
   return { line: line.join(""), head: headAt(to, step, 0) }
 }
 
-/** Out of a node at the bottom, around below it, and back into it. */
-export const loopOf = ({ height, width, x, y }: Size & Point, turn: number): Way => {
-  const [right, left, bottom] = [x + width / 4, x - width / 4, y + height / 2]
-  const out = Math.min(18, width / 4)
+/** Out of a node's lower side, around below it, and back into it. */
+export const loopOf = ({ left, right, y }: LoopEnds, turn: number): Way => {
+  const out = Math.min(18, (right - left) / 2)
   return {
-    line: `M${n(right)} ${n(bottom)}C${n(right)} ${n(turn)} ${n(right)} ${n(turn)} ${n(right - out)} ${n(turn)}` +
-      `H${n(left + out)}C${n(left)} ${n(turn)} ${n(left)} ${n(turn)} ${n(left)} ${n(bottom + head)}`,
-    head: headAt({ x: left, y: bottom }, 0, -1)
+    line: `M${n(right)} ${n(y)}C${n(right)} ${n(turn)} ${n(right)} ${n(turn)} ${n(right - out)} ${n(turn)}` +
+      `H${n(left + out)}C${n(left)} ${n(turn)} ${n(left)} ${n(turn)} ${n(left)} ${n(y + head)}`,
+    head: headAt({ x: left, y }, 0, -1)
   }
 }
 

@@ -84,6 +84,19 @@ export const portOf = ({ size }: Form, { x, y }: Point, side: "left" | "right"):
   y
 })
 
+/** Where a loop leaves the lower side, and comes back to it. */
+export const loopEndsOf = ({ node, size: { height, width } }: Form, { x, y }: Point): LoopEnds => ({
+  right: x + width / 4,
+  left: x - width / 4,
+  y: y + (node.kind === "router" ? height / 4 : height / 2)
+})
+
+export interface LoopEnds {
+  readonly right: number
+  readonly left: number
+  readonly y: number
+}
+
 /** A polygon's corners, for kinds that are no box. */
 const cornersOf = ({ node, size: { height, width } }: Form, { x, y }: Point): ReadonlyArray<Point> => {
   const [left, right, top, bottom] = [x - width / 2, x + width / 2, y - height / 2, y + height / 2]

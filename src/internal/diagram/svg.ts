@@ -14,7 +14,9 @@ import { escaped, kept, shown } from "./text.ts"
  * the description. Colours are attributes that read on light and dark: style sheets may change them. Programs find
  * `g.node[data-node]` with the name that events use, `g.edge[data-from][data-to]` and `g.cluster[data-flow]`.
  *
- * It throws a `RangeError` where `services` names a node that the flow does not have.
+ * It throws a `RangeError` where `services` names a node that the flow does not have, and where more nodes stand in a row
+ * than can be laid out: 1500 can where the stack is as Node makes it. The work grows faster than the flow: 500 nodes in a
+ * row take about 0.1 s, 500 that each lead to two others 1.5 s.
  *
  * @example
  * ```ts runnable
