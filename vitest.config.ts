@@ -7,7 +7,7 @@ export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions, externalConditions: ["source", "node", "import", "default"] } },
   test: {
-    include: ["test/**/*.test.ts", ".doctest/**/*.test.ts"],
+    include: ["test/**/*.test.ts", "template/test/*.test.ts", ".doctest/**/*.test.ts"],
     exclude: ["node_modules", "dist"],
     pool: "forks",
     maxWorkers: 2,

@@ -38,6 +38,15 @@ interface PackReport {
   readonly files: ReadonlyArray<{ readonly path: string }>
 }
 
+interface Manifest {
+  readonly name: string
+  readonly dependencies: Readonly<Record<string, string>>
+  readonly devDependencies: Readonly<Record<string, string>>
+}
+
+const versionIn = (at: string): string =>
+  (JSON.parse(fs.readFileSync(path.join(at, "package.json"), "utf8")) as { readonly version: string }).version
+
 interface Lock {
   readonly packages: Readonly<Record<string, { readonly optionalDependencies?: Readonly<Record<string, string>> }>>
 }
@@ -59,7 +68,7 @@ describe("the lock file", () => {
 describe("the package", () => {
   beforeAll(() => {
     fs.mkdirSync(staged)
-    for (const name of ["package.json", "README.md", "LICENSE", "CHANGELOG.md", "src"]) {
+    for (const name of ["package.json", "README.md", "LICENSE", "CHANGELOG.md", "src", "template"]) {
       if (fs.existsSync(path.join(root, name))) {
         fs.cpSync(path.join(root, name), path.join(staged, name), { recursive: true })
       }
@@ -90,9 +99,9 @@ describe("the package", () => {
       assert.include(packed, file)
     }
     const known =
-      /^(?:package\.json|LICENSE|README\.md|CHANGELOG\.md|src\/[\w/]+\.ts|dist\/[\w/]+\.(?:js|d\.ts)(?:\.map)?)$/
+      /^(?:package\.json|LICENSE|README\.md|CHANGELOG\.md|src\/[\w/]+\.ts|dist\/[\w/]+\.(?:js|d\.ts)(?:\.map)?|template\/[\w/.]+)$/
     assert.deepStrictEqual(packed.filter((file) => !known.test(file)), [])
-    assert.deepStrictEqual(packed.filter((file) => /\.test\.|\.env|secret|\.pem|\.key$/i.test(file)), [])
+    assert.deepStrictEqual(packed.filter((file) => /^(?!template).*\.test\.|\.env|secret|\.pem|\.key$/i.test(file)), [])
   })
 
   it("can be imported where effect is all that is installed", () => {
@@ -181,5 +190,52 @@ describe("the package", () => {
     assert.notStrictEqual(code, 0)
     assert.match(output, /^bad\.ts.*'string' is not assignable to parameter of type 'number'/m)
     assert.notMatch(output, /^(?!bad\.ts|\s|$)/m, "only the mistake is an error")
+  })
+
+  it("makes a project that passes its check and its tests, and runs", () => {
+    const around = path.join(folder, "projects")
+    const modules = path.join(around, "node_modules")
+    fs.mkdirSync(path.join(modules, ".bin"), { recursive: true })
+    fs.mkdirSync(path.join(modules, "@effect"))
+    fs.cpSync(installed, path.join(modules, "penguiflow"), { recursive: true })
+    // What npm would install, by links: the project asks for exactly the versions that are here.
+    const link = (name: string) => fs.symlinkSync(path.join(root, "node_modules", name), path.join(modules, name))
+    for (const name of ["effect", "@effect/platform-node"]) link(name)
+    fs.symlinkSync("../penguiflow/dist/bin/penguiflow.js", path.join(modules, ".bin/penguiflow"))
+    fs.chmodSync(path.join(modules, "penguiflow/dist/bin/penguiflow.js"), 0o755)
+    const made = spawn(path.join(modules, ".bin/penguiflow"), ["new", "My Flow", "--yes"], around)
+    assert.strictEqual(made.code, 0, made.output)
+    assert.match(made.stdout, /^Made My Flow: package\.json, [^]*\n {2}cd "My Flow"\n {2}npm install\n/)
+
+    const project = path.join(around, "My Flow")
+    const manifest = JSON.parse(fs.readFileSync(path.join(project, "package.json"), "utf8")) as Manifest
+    assert.strictEqual(manifest.name, "my-flow")
+    const { penguiflow, ...others } = { ...manifest.dependencies, ...manifest.devDependencies }
+    assert.strictEqual(penguiflow, versionIn(root))
+    assert.isAtLeast(Object.keys(others).length, 7)
+    for (const [name, version] of Object.entries(others)) {
+      assert.strictEqual(version, versionIn(path.join(root, "node_modules", name)), name)
+      if (!fs.existsSync(path.join(modules, name))) {
+        fs.mkdirSync(path.dirname(path.join(modules, name)), { recursive: true })
+        link(name)
+      }
+    }
+    for (const bin of ["tsc", "vitest"]) {
+      fs.symlinkSync(fs.realpathSync(path.join(root, "node_modules/.bin", bin)), path.join(modules, ".bin", bin))
+    }
+    // The Node.js of this test: npm may have come with another one.
+    fs.symlinkSync(process.execPath, path.join(modules, ".bin/node"))
+    assert.isTrue(fs.existsSync(path.join(project, ".gitignore")))
+    const npm = (...args: ReadonlyArray<string>) => spawn("npm", args, project)
+    const check = npm("run", "check")
+    assert.strictEqual(check.code, 0, check.output)
+    const test = npm("test")
+    assert.strictEqual(test.code, 0, test.output)
+    assert.match(test.output, /2 passed/)
+    const start = npm("start", "--silent")
+    assert.deepStrictEqual([start.code, start.output], [
+      0,
+      `{"customer":"pingu","total":8}\n{"customer":"pinga","total":3}\n`
+    ])
   })
 })

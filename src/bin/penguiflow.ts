@@ -7,6 +7,7 @@ import { check } from "./commands/check.ts"
 import { graph } from "./commands/graph.ts"
 import { jobs } from "./commands/jobs.ts"
 import { migrate } from "./commands/migrate.ts"
+import { create } from "./commands/new.ts"
 import { run } from "./commands/run.ts"
 import { trace } from "./commands/trace.ts"
 import { worker } from "./commands/worker.ts"
@@ -21,7 +22,8 @@ const penguiflow = Command.make("penguiflow").pipe(
     jobs,
     worker,
     trace,
-    migrate
+    migrate,
+    create
   ])
 )
 
