@@ -50,7 +50,9 @@ import { columns, isWriteFailed, makeOutput } from "./internal/cli/output.ts"
 import { oneLine } from "./internal/cli/text.ts"
 import { toGraphViz } from "./internal/diagram/dot.ts"
 import { toMermaid } from "./internal/diagram/mermaid.ts"
+import type { Options as Diagram } from "./internal/diagram/options.ts"
 import { planOf } from "./internal/plan.ts"
+import { messageOf } from "./internal/text.ts"
 
 export { columns } from "./internal/cli/output.ts"
 export { fit, ndjson, oneLine } from "./internal/cli/text.ts"
@@ -310,20 +312,42 @@ export const print = <E, R>(
           : Effect.andThen(out.say(`✗ ${error.message}`), Effect.fail(new Ended({ code: 1 }))))
   )
 
-/** Prints a flow: `text` as wide as this terminal, `mermaid` or `dot` for other programs. */
+/**
+ * Prints a flow: `text` as wide as this terminal, `mermaid`, `dot` or `svg` for other programs. `options` are about those
+ * three; see `FlowDiagram.Options`. It ends with 2 where the flow can't be drawn, and with 1 where it can't be written.
+ */
 export const graph = (
   flow: Any,
-  format: "text" | "mermaid" | "dot"
+  format: "text" | "mermaid" | "dot" | "svg",
+  options?: Diagram
 ): Effect.Effect<void, Ended, Stdio.Stdio | Terminal.Terminal> =>
   Effect.gen(function*() {
+    const out = yield* makeOutput
     const wide = yield* columns
     const watched = yield* Stdio.Stdio.use(({ stdoutIsTerminal }) => stdoutIsTerminal)
-    const text = format === "mermaid"
-      ? toMermaid(flow)
-      : format === "dot"
-      ? toGraphViz(flow)
-      : toText(flow, watched ? { columns: wide } : undefined)
-    yield* print(Stream.make(`${text}\n`))
+    const text = yield* Effect.catch(
+      Effect.tryPromise({
+        try: async () => {
+          switch (format) {
+            case "mermaid":
+              return toMermaid(flow, options)
+            case "dot":
+              return toGraphViz(flow, options)
+            case "svg":
+              // What runs flows does not load what lays them out.
+              return (await import("./internal/diagram/svg.ts")).toSvg(flow, options)
+            case "text":
+              return toText(flow, watched ? { columns: wide } : undefined)
+          }
+        },
+        catch: messageOf
+      }),
+      (message) => Effect.andThen(out.say(`✗ ${message}`), Effect.fail(new Ended({ code: 2 })))
+    )
+    yield* Effect.catch(out.results(Stream.make(`${text}\n`)), (error) =>
+      error.closed
+        ? Effect.void
+        : Effect.andThen(out.say(`✗ ${error.message}`), Effect.fail(new Ended({ code: 1 }))))
   })
 
 // ----------------------------------------------------------------------------------------------------------- internals

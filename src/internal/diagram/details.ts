@@ -44,7 +44,7 @@ const policy = (triesAreSaid: boolean) => (step: Step): string => {
   return list([
     // Attempts do not depend on how long each takes.
     step.retry === undefined || triesAreSaid ? "" : tries(retriesOf(step.retry, Infinity).attempts),
-    step.retry !== undefined && step.retryWhile !== undefined ? "some errors only" : "",
+    step.retry !== undefined && step.retryWhile !== undefined ? "retries some errors only" : "",
     step.timeout > 0 ? `timeout ${duration(step.timeout)}` : "",
     step.concurrency === undefined ? "" : `${step.concurrency} at once`,
     step.kind === "each" ? `${step.definition.concurrency} items at once` : "",

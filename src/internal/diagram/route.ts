@@ -42,6 +42,7 @@ export const wayOf = (
   const line = [`M${n(from.x)} ${n(from.y)}`]
   for (let at = 1; at < points.length; at++) {
     const [a, b] = [points[at - 1]!, points[at]!]
+    if (a.x === b.x && a.y === b.y) continue
     if (Math.abs(a.y - b.y) < 0.05) line.push(`H${n(b.x)}`)
     else {
       const middle = (a.x + b.x) / 2

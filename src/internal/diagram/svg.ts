@@ -42,7 +42,7 @@ export const toSvg = (flow: Any, options?: Options): string => {
     ...frames.map(frameOf),
     ...arrows.map(arrowOf),
     ...forms.map(({ at, form }) => nodeOf(form, at)),
-    "</svg>\n"
+    "</svg>"
   ].join("\n")
 }
 
