@@ -38,7 +38,10 @@ export interface EnqueueOptions {
   /** The idempotency key, 1 to 255 bytes; default: a random UUID. The job's trace has the id `job-{id}`. */
   readonly id?: string | undefined
   readonly headers?: Partial<Headers> | undefined
-  /** JSON that nodes see; the worker adds `jobId`, `workerId` and `attempt`. At most 16 kB. */
+  /**
+   * JSON that nodes see; the worker adds `jobId`, `workerId` and `attempt`. At most 16 kB. Where the caller is in a span,
+   * `traceparent` tells of it, so that the job's spans continue it; one that is given here goes first.
+   */
   readonly meta?: Meta | undefined
   /** Not to be started earlier than this from now on; default 0. */
   readonly delay?: Duration.Input | undefined

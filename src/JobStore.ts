@@ -94,6 +94,8 @@ export interface Claim extends Omit<NewJob, "delayMs"> {
   readonly token: number
   readonly failures: number
   readonly crashes: number
+  /** Milliseconds from when it might have started until this claim, by the store's clock. */
+  readonly waitedMs: number
   /** It is suspected of killing its process: to be run with no other job beside it, after {@link JobStore.start}. */
   readonly alone: boolean
 }

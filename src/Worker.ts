@@ -146,7 +146,7 @@ export const make: {
       })
       runners.set(flow.name, { runtime, codecs: codecsOf(flow) })
     }
-    const events = yield* PubSub.sliding<WorkerEvent>(1024)
+    const events = yield* PubSub.sliding<WorkerEvent>(16_384)
     const context = Context.omit(CurrentTrace)(yield* Effect.context<never>())
     const core = makeCore(queue.store, runners, settings, context, (event) => {
       PubSub.publishUnsafe(events, event)

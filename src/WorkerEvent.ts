@@ -15,7 +15,8 @@ interface OfEnd extends OfJob {
 
 /** What a worker did, or met with. Nodes and traces have events of their own: `FlowObserver`. */
 export type WorkerEvent =
-  | OfJob & { readonly _tag: "JobStarted" }
+  /** `waitedMs`: from when it might have started until it did. */
+  | OfJob & { readonly _tag: "JobStarted"; readonly waitedMs: number }
   | OfEnd & { readonly _tag: "JobSucceeded" }
   /** It failed, and will be tried again after `delayMs`. */
   | OfEnd & {

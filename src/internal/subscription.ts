@@ -7,6 +7,7 @@
 import * as Effect from "effect/Effect"
 import type { AnySpan } from "effect/Tracer"
 import type { ErrorInfo, FlowEvent } from "../FlowEvent.ts"
+import { traceparentOf } from "./traceparent.ts"
 
 /** How many events wait for a reader at most, unless it says otherwise. */
 export const defaultCapacity = 16_384
@@ -151,7 +152,7 @@ interface Caller {
 
 const callerOf = ({ span, tenant }: Caller): { readonly tenant: string; readonly traceparent: string } => ({
   tenant,
-  traceparent: `00-${span.traceId.padStart(32, "0")}-${span.spanId}-${span.sampled ? "01" : "00"}`
+  traceparent: traceparentOf(span)
 })
 
 const makeEvent = (

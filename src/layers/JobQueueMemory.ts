@@ -227,7 +227,7 @@ export const makeStore = (): JobStore.JobStore => {
           row.startedAt = now
           row.workerId = request.workerId
           row.leaseUntil = now + request.leaseMs + (row.crashes > 0 ? JobStore.secondOwnerMs(request.leaseMs) : 0)
-          return { ...row }
+          return { ...row, waitedMs: Math.max(0, now - row.runAt) }
         })
       }),
 

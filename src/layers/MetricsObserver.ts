@@ -28,6 +28,7 @@ import * as Metric from "effect/Metric"
 import type { FlowEvent } from "../FlowEvent.ts"
 import * as FlowObserver from "../FlowObserver.ts"
 import { countLost } from "./internal/lost.ts"
+import { Bounded, counter, seconds } from "./internal/series.ts"
 
 /** How labels are bounded, and what the histograms' buckets are. */
 export interface Options {
@@ -84,30 +85,6 @@ export const layer = (options?: Options): Layer.Layer<never> =>
 const observer = "penguiflow/metrics"
 const lost = countLost(observer)
 
-const counter = (id: string, description: string): Metric.Counter<number> =>
-  Metric.counter(id, { description, incremental: true })
-
-const defaultBoundaries = [
-  0.001,
-  0.0025,
-  0.005,
-  0.01,
-  0.025,
-  0.05,
-  0.1,
-  0.25,
-  0.5,
-  1,
-  2.5,
-  5,
-  10,
-  30,
-  60,
-  120,
-  300,
-  600
-] // dprint-ignore
-
 const definitions = (boundaries: ReadonlyArray<number>) => ({
   started: counter("penguiflow_traces_started_total", "Traces that were admitted and began"),
   ended: counter("penguiflow_traces_ended_total", "Traces that ended, by outcome"),
@@ -137,21 +114,6 @@ interface Open {
   readonly context: Context.Context<never>
 }
 
-/** At most so many values; every other one is `other`. */
-class Bounded {
-  readonly #most: number
-  readonly #known = new Set<string>()
-  constructor(most: number) {
-    this.#most = most
-  }
-  accepts(value: string): boolean {
-    if (this.#known.has(value)) return true
-    if (this.#known.size >= this.#most) return false
-    this.#known.add(value)
-    return true
-  }
-}
-
 const attemptEnds = {
   NodeSucceeded: "succeeded",
   NodeErrored: "failed",
@@ -169,7 +131,7 @@ class Counting {
   readonly #open = new Map<string, Open>()
 
   constructor({ boundaries, maxSeries, tenants }: Options) {
-    this.#metrics = definitions(boundaries ?? defaultBoundaries)
+    this.#metrics = definitions(boundaries ?? seconds)
     this.#flows = new Bounded(maxSeries ?? 1000)
     this.#pairs = new Bounded(maxSeries ?? 1000)
     this.#tenants = tenants === undefined || !(tenants > 0) ? undefined : new Bounded(tenants)

@@ -1,9 +1,10 @@
 /** What every job queue does, whatever stands behind it. A backend's test file calls it with a maker of fresh queues. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, type Layer, Predicate, Redacted, Schedule, Schema, Stream } from "effect"
+import { Effect, Exit, Fiber, Layer, Option, Predicate, Redacted, Schedule, Schema, Stream, Tracer } from "effect"
 import { Flow, Node } from "penguiflow"
 import * as JobQueue from "penguiflow/JobQueue"
 import type * as JobStore from "penguiflow/JobStore"
+import * as SpanObserver from "penguiflow/layers/SpanObserver"
 import * as Worker from "penguiflow/Worker"
 
 class Refused extends Schema.TaggedError<Refused>()("Refused", {
@@ -440,6 +441,26 @@ export const jobQueueSuite = <E>(
           assert.deepStrictEqual(idsOf(yield* store.claim(ask())), ["later"])
         }))
 
+      test("a claim says how long the job waited since it might have started, each try anew", () =>
+        Effect.gen(function*() {
+          const store = yield* storeOf
+          const waited = (from: number, claim: JobStore.Claim | undefined) => {
+            assert.isDefined(claim)
+            assert.isAtLeast(claim.waitedMs, from)
+            return claim
+          }
+          yield* store.enqueue([newJob("a")], { maxLength: 10 })
+          yield* Effect.sleep(120)
+          const first = waited(100, (yield* store.claim(ask()))[0])
+          yield* Effect.sleep(1000)
+          yield* store.settle([{ id: "a", token: first.token, _tag: "Returned", delayMs: 0 }])
+          assert.isBelow(waited(0, (yield* store.claim(ask()))[0]).waitedMs, 900)
+          yield* store.enqueue([newJob("later", { delayMs: 1000 })], { maxLength: 10 })
+          yield* Effect.sleep(1050)
+          yield* store.sweep(["echo"])
+          assert.isBelow(waited(0, (yield* store.claim(ask()))[0]).waitedMs, 900)
+        }))
+
       test("a lease that ends is taken over with a new token, and the old one is worth nothing", () =>
         Effect.gen(function*() {
           const store = yield* storeOf
@@ -637,6 +658,39 @@ export const jobQueueSuite = <E>(
     })
 
     describe("with a worker", () => {
+      test("a job's spans continue the caller's, in every try", () => {
+        const spans: Array<Tracer.Span> = []
+        const tracer = Tracer.make({
+          span: (options) => {
+            const span = new Tracer.NativeSpan(options)
+            spans.push(span)
+            return span
+          }
+        })
+        const flaky = single("flaky", Schema.String, Schema.String, (text, { meta }) =>
+          meta["attempt"] === 1 ? Effect.fail(new Refused({ why: "not yet" })) : Effect.succeed(text), Refused)
+        return Effect.gen(function*() {
+          const queue = yield* JobQueue.JobQueue
+          const id = yield* queue.enqueue(flaky, "x", { id: "traced" }).pipe(Effect.withSpan("request"))
+          yield* queue.enqueue(flaky, "x", { id: "alone" })
+          yield* Effect.andThen(queue.await(id), queue.await(flaky, "alone")).pipe(
+            Effect.provide(Layer.provideMerge(work(flaky), SpanObserver.layer()))
+          )
+          const request = spans.find((span) =>
+            span.name === "request"
+          )!
+          const ofFlow = (id: string) =>
+            spans.filter((span) =>
+              span.name === "flow flaky" && span.attributes.get("penguiflow.trace_id") === id
+            )
+          assert.deepStrictEqual(
+            ofFlow("job-traced").map((span) => [span.traceId, Option.getOrUndefined(span.parent)?.spanId]),
+            [[request.traceId, request.spanId], [request.traceId, request.spanId]]
+          )
+          assert.deepStrictEqual(ofFlow("job-alone").map((span) => Option.isNone(span.parent)), [true, true])
+        }).pipe(Effect.provideService(Tracer.Tracer, tracer))
+      })
+
       test("runs jobs and gives their results, decoded", () =>
         Effect.gen(function*() {
           const queue = yield* JobQueue.JobQueue

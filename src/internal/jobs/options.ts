@@ -1,10 +1,12 @@
 /** What callers say of a job, checked: the one place where a job's limits stand. */
 import * as Duration from "effect/Duration"
 import * as Exit from "effect/Exit"
+import type { AnySpan } from "effect/Tracer"
 import { JobError, type JobErrorReason } from "../../JobError.ts"
 import type { EnqueueOptions, Limits } from "../../JobQueue.ts"
 import type { NewJob } from "../../JobStore.ts"
 import type { FlowCodecs } from "../schemas.ts"
+import { traceparentOf } from "../traceparent.ts"
 import { bytesOf, canonical, type Fault, faultIn } from "./json.ts"
 
 /** Bytes of an id, a tenant, a topic. */
@@ -84,7 +86,8 @@ export const newJob = (
   input: unknown,
   options: EnqueueOptions,
   limits: { readonly maxDepth: number; readonly maxPayload: number },
-  makeId: () => string
+  makeId: () => string,
+  span: AnySpan | undefined
 ): Checked<NewJob> => {
   const id = options.id ?? makeId()
   const issue = badName(id)
@@ -148,7 +151,7 @@ export const newJob = (
     tenant,
     topic,
     priority,
-    meta: canonical(meta),
+    meta: canonical(span === undefined ? meta : { traceparent: traceparentOf(span), ...meta }),
     delayMs,
     maxAttempts: attempts,
     timeoutMs

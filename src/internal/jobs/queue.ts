@@ -1,9 +1,11 @@
 /** A queue as its callers see it, on whatever store: values become text here, and text values. */
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import * as Tracer from "effect/Tracer"
 import { JobError } from "../../JobError.ts"
 import type { EnqueueOptions, Job, JobFailure, JobFilter, Limits, Service } from "../../JobQueue.ts"
 import type { Filter, JobRecord, JobState, JobStore, NewJob, Stored } from "../../JobStore.ts"
@@ -44,11 +46,12 @@ export const makeQueue: (store: JobStore, limits: Limits) => Effect.Effect<Servi
       const watched = yield* watchEnds(store)
 
       const enqueueMany = (flow: AnyFlow, jobs: ReadonlyArray<EnqueueOptions & { readonly input: unknown }>) =>
-        Effect.suspend((): Effect.Effect<ReadonlyArray<string>, JobError> => {
+        Effect.contextWith((caller: Context.Context<never>): Effect.Effect<ReadonlyArray<string>, JobError> => {
           const codecs = codecsFor(flow)
+          const span = Context.getOrUndefined(caller, Tracer.ParentSpan)
           const made: Array<NewJob> = []
           for (const job of jobs) {
-            const exit = newJob(flow.name, codecs, job.input, job, limits, () => globalThis.crypto.randomUUID())
+            const exit = newJob(flow.name, codecs, job.input, job, limits, () => globalThis.crypto.randomUUID(), span)
             if (exit._tag === "Failure") return Effect.failCause(exit.cause)
             made.push(exit.value)
           }

@@ -200,6 +200,7 @@ const jobOf = (row: Fields) => ({
 const toClaim = (row: Fields): JobStore.Claim => ({
   ...jobOf(row),
   token: Number(row["token"]),
+  waitedMs: Math.max(0, Number(row["started_at"]) - Number(row["run_at"])),
   alone: row["alone"] === "1"
 })
 

@@ -3,6 +3,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Claim, Settlement } from "../../../JobStore.ts"
 import type { Meta } from "../../../Trace.ts"
+import { spanIn } from "../../traceparent.ts"
 import { errorOf, jsonOf } from "../outcome.ts"
 import { afterFailure, afterStop, settlementOf, undecodable } from "./judging.ts"
 import { attemptOf, leaseOf, type Runner, type Running, type Stop, type WorkerState } from "./state.ts"
@@ -20,12 +21,15 @@ export const pump = (worker: WorkerState): void => {
 
 export const begin = (worker: WorkerState, job: Running): void => {
   job.stage = "Running"
+  const claimedAt = job.startedAt
   job.startedAt = worker.nowExactly()
+  // By the store's clock until the claim, by this process's since then.
+  const waitedMs = job.claim.waitedMs + Math.max(0, Math.round(job.startedAt - claimedAt))
   worker.busy++
   const runner = worker.runners.get(job.claim.flow)!
   const failed = (error: unknown) => afterFailure(job.claim, error, runner.codecs, worker.settings)
   Effect.runForkWith(worker.context)(Effect.catchCause(
-    run(worker, job, runner),
+    run(worker, job, runner, waitedMs),
     (cause) => Effect.sync(() => end(worker, job, failed(errorOf(cause))))
   ))
 }
@@ -56,7 +60,7 @@ const wordOf = (why: Stop): string => {
   }
 }
 
-const run = (worker: WorkerState, job: Running, runner: Runner): Effect.Effect<void> =>
+const run = (worker: WorkerState, job: Running, runner: Runner, waitedMs: number): Effect.Effect<void> =>
   Effect.gen(function*() {
     const { claim } = job
     const { settings } = worker
@@ -72,7 +76,9 @@ const run = (worker: WorkerState, job: Running, runner: Runner): Effect.Effect<v
       const reason = input.cause.reasons[0]
       return end(worker, job, undecodable(claim, reason?._tag === "Fail" ? reason.error : "it can't be decoded"))
     }
-    worker.publish({ _tag: "JobStarted", ...worker.about(claim) })
+    const meta = jsonOf(claim.meta) as Meta | undefined
+    worker.publish({ _tag: "JobStarted", ...worker.about(claim), waitedMs })
+    const caller = spanIn(meta?.["traceparent"])
     const running = runner.runtime.runAll(input.value, {
       traceId: traceIdOf(claim),
       headers: {
@@ -81,7 +87,7 @@ const run = (worker: WorkerState, job: Running, runner: Runner): Effect.Effect<v
         ...(claim.topic === undefined ? undefined : { topic: claim.topic })
       },
       meta: {
-        ...(jsonOf(claim.meta) as Meta | undefined),
+        ...meta,
         jobId: claim.id,
         workerId: settings.id,
         attempt: attemptOf(claim)
@@ -96,7 +102,7 @@ const run = (worker: WorkerState, job: Running, runner: Runner): Effect.Effect<v
         )
       )
     }
-    const exit = yield* Effect.exit(running)
+    const exit = yield* Effect.exit(caller === undefined ? running : Effect.withParentSpan(running, caller))
     end(worker, job, settlementOf(job, exit, runner.codecs, settings))
   })
 

@@ -60,6 +60,7 @@ export interface Running {
   stop: Stop | undefined
   /** Monotonic milliseconds: when the last successful renewal was asked for. */
   renewedAt: number
+  /** Monotonic milliseconds: when it was claimed, and once it runs when it began. */
   startedAt: number
   timer: Fiber.Fiber<unknown, unknown> | undefined
 }

@@ -62,7 +62,7 @@ export const makeClaim = (
         lease_until = ${now} + ${leaseMs} + CASE WHEN crashes > 0 THEN ${JobStore.secondOwnerMs(leaseMs)} ELSE 0 END
       WHERE ${seqIn(sql`SELECT seq FROM chosen`)}
       RETURNING id, flow, payload, tenant, topic, priority, meta, max_attempts, timeout_ms, token, failures, crashes,
-        alone, seq`
+        alone, started_at - run_at AS waited_ms, seq`
     // Two claimers that count at once would each let in what only one may.
     const counted = tenantLimit !== undefined && isPg
       ? client.withTransaction(

@@ -31,6 +31,7 @@ const jobOf = (row: Row) => ({
 export const toClaim = (row: Row): JobStore.Claim => ({
   ...jobOf(row),
   token: Number(row["token"]),
+  waitedMs: Math.max(0, Number(row["waited_ms"])),
   alone: Number(row["alone"]) === 1
 })
 
