@@ -7,6 +7,7 @@ import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import type * as HttpClient from "effect/http/HttpClient"
 import type * as HttpServer from "effect/http/HttpServer"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as Layer from "effect/Layer"
@@ -15,9 +16,11 @@ import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import type { Any } from "./Flow.ts"
 import { bearerCheck, checkOf } from "./internal/http/auth.ts"
+import { type Client, makeClient } from "./internal/http/client.ts"
 import { serve } from "./internal/http/serve.ts"
 import { type Options, settingsOf } from "./internal/http/settings.ts"
 
+export { type CallOptions, type Client, FlowHttpError, type JobOptions } from "./internal/http/client.ts"
 export type { Options } from "./internal/http/settings.ts"
 
 const RefusedBase: new(fields: {
@@ -85,3 +88,45 @@ export const layer = <const Flows extends ReadonlyArray<Any>>(
     })
     // What the flows need is not seen by a program that does not know their types; the layer's type asks for it.
   ) as Layer.Layer<never, ServeRefused, HttpServer.HttpServer | Exclude<Flows[number]["~services"], Scope.Scope>>
+
+/**
+ * A client of flows that are served elsewhere: the same flows, as values, say what is sent and what comes back.
+ *
+ * `baseUrl` is the server's: `http://127.0.0.1:3000`.
+ *
+ * @example
+ * ```ts runnable
+ * import { Effect, Layer, Schema } from "effect"
+ * import { FetchHttpClient, HttpServer } from "effect/http"
+ * import { Flow, Node } from "penguiflow"
+ * import * as FlowHttp from "penguiflow/FlowHttp"
+ * import * as HttpServerNode from "penguiflow/layers/HttpServerNode"
+ *
+ * class Empty extends Schema.TaggedError<Empty>()("Empty", { at: Schema.DateFromString }) {}
+ * const parse = Node.make("parse", {
+ *   input: Schema.String,
+ *   output: Schema.DateFromString,
+ *   error: Empty,
+ *   run: (text) => text === "" ? Effect.fail(new Empty({ at: new Date(0) })) : Effect.succeed(new Date(text))
+ * })
+ * const flow = Flow.make("dates", [parse.to()])
+ *
+ * const program = Effect.gen(function*() {
+ *   const { address } = yield* HttpServer.HttpServer
+ *   const client = yield* FlowHttp.client({ baseUrl: HttpServer.formatAddress(address) })
+ *   const date = yield* client.run(flow, "2026-11-25T00:00:00Z")
+ *   const error = yield* Effect.flip(client.run(flow, ""))
+ *   return [date.getUTCFullYear(), error._tag === "Empty" && error.at.getTime()]
+ * })
+ * const live = Layer.merge(
+ *   FlowHttp.layer([flow]).pipe(Layer.provideMerge(HttpServerNode.layer({ port: 0 }))),
+ *   FetchHttpClient.layer
+ * )
+ * await Effect.runPromise(Effect.provide(program, live)) // => [2026, 0]
+ * ```
+ */
+export const client = (options: {
+  readonly baseUrl: string
+  readonly token?: Redacted.Redacted | undefined
+}): Effect.Effect<Client, never, HttpClient.HttpClient> =>
+  makeClient(options.baseUrl, options.token && Redacted.value(options.token))

@@ -1,11 +1,15 @@
 /** The interface, as a definition: what the server answers by, what clients are made from, and what is documented. */
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import * as HttpApi from "effect/http-api/HttpApi"
 import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
+import * as HttpApiClient from "effect/http-api/HttpApiClient"
 import * as HttpApiEndpoint from "effect/http-api/HttpApiEndpoint"
 import * as HttpApiGroup from "effect/http-api/HttpApiGroup"
 import * as HttpApiSchema from "effect/http-api/HttpApiSchema"
 import * as OpenApi from "effect/http-api/OpenApi"
+import * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientRequest from "effect/http/HttpClientRequest"
+import type { HttpClientResponse } from "effect/http/HttpClientResponse"
 import type * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServer from "effect/http/HttpServer"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
@@ -145,7 +149,47 @@ export const routesOf = (
   )
 }
 
+/** What a client sends: an answer, whatever its status is, or why there is none. */
+export interface Requests {
+  readonly run: (flow: string, asked: Asked, body: Schema.Json) => Requested
+  readonly stream: (flow: string, asked: Asked, body: Schema.Json) => Requested
+  readonly enqueue: (flow: string, asked: AskedJob, body: Schema.Json) => Requested
+  readonly job: (id: string) => Requested
+  readonly cancel: (traceId: string, flow: string | undefined) => Requested
+}
+
+type Requested = Effect.Effect<HttpClientResponse, unknown>
+
+/** The definition's client, by which requests are made as the definition says. */
+export const requestsTo = (
+  baseUrl: string,
+  token: string | undefined
+): Effect.Effect<Requests, never, HttpClient.HttpClient> =>
+  Effect.map(
+    HttpApiClient.make(definition, {
+      baseUrl,
+      transformClient: token === undefined ? undefined : HttpClient.mapRequest(HttpClientRequest.bearerToken(token))
+    }),
+    ({ flows, jobs, traces }): Requests => {
+      const responseMode = "response-only"
+      return {
+        run: (flow, query, payload) => flows.run({ params: { flow }, query: said(query), payload, responseMode }),
+        stream: (flow, query, payload) => flows.stream({ params: { flow }, query: said(query), payload, responseMode }),
+        enqueue: (flow, query, payload) =>
+          flows.enqueue({ params: { flow }, query: said(query), payload, responseMode }),
+        job: (id) => jobs.get({ params: { id }, responseMode }),
+        cancel: (id, flow) => traces.cancel({ params: { id }, query: said({ flow }), responseMode })
+      }
+    }
+  )
+
 // ----------------------------------------------------------------------------------------------------------- internals
+
+/** Without what nothing is said of. */
+const said = <A extends object>(query: A): { readonly [K in keyof A]: Exclude<A[K], undefined> } =>
+  Object.fromEntries(Object.entries(query).filter(([, value]) => value !== undefined)) as {
+    readonly [K in keyof A]: Exclude<A[K], undefined>
+  }
 
 const errors = (...statuses: ReadonlyArray<number>) =>
   [...new Set([...statuses, 400, 401, 403, 500, 503])].toSorted((a, b) => a - b).map((status) =>

@@ -1,10 +1,8 @@
 /** Bodies, read: bounded in size and time, refused before they are taken in where their head says that they don't fit. */
-import * as ByteSize from "effect/ByteSize"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as IncomingMessage from "effect/http/HttpIncomingMessage"
-import type * as HttpServerError from "effect/http/HttpServerError"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
+import * as Stream from "effect/Stream"
 import { parse } from "../cli/json.ts"
 import { Refusal, refusal } from "./errors.ts"
 
@@ -65,14 +63,34 @@ const unfitHead = ({ headers }: HttpServerRequest, { maxBody }: BodyLimits): Ref
   return undefined
 }
 
+// By its stream: a read of the whole that is interrupted would destroy the connection before it is answered.
+const bytesOf = (request: HttpServerRequest, maxBody: number): Effect.Effect<Uint8Array<ArrayBuffer>, Refusal> =>
+  Effect.suspend(() => {
+    const chunks: Array<Uint8Array> = []
+    let size = 0
+    return request.stream.pipe(
+      Stream.mapError(() => refusal(400, "INVALID_BODY", "The body did not come to its end")),
+      Stream.runForEachArray((pieces) => {
+        for (const piece of pieces) {
+          chunks.push(piece)
+          size += piece.length
+        }
+        return size > maxBody ? Effect.fail(tooLarge(maxBody)) : Effect.void
+      }),
+      Effect.map(() => {
+        const bytes = new Uint8Array(size)
+        let at = 0
+        for (const chunk of chunks) {
+          bytes.set(chunk, at)
+          at += chunk.length
+        }
+        return bytes
+      })
+    )
+  })
+
 const textOf = (request: HttpServerRequest, { bodyTimeout, maxBody }: BodyLimits): Effect.Effect<string, Refusal> =>
-  request.arrayBuffer.pipe(
-    Effect.provideService(IncomingMessage.MaxBodySize, ByteSize.bytes(maxBody)),
-    Effect.mapError((error: HttpServerError.HttpServerError) =>
-      "reason" in error.reason && error.reason.reason === "BodyTooLarge"
-        ? tooLarge(maxBody)
-        : refusal(400, "INVALID_BODY", "The body did not come to its end")
-    ),
+  bytesOf(request, maxBody).pipe(
     Effect.timeoutOrElse({
       duration: bodyTimeout,
       orElse: () =>

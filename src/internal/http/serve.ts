@@ -40,6 +40,7 @@ export const serve = (
     if (fault !== undefined) return yield* Effect.fail(fault)
     const hosting = yield* host(flows, settings)
     const router = yield* Effect.provideService(HttpRouter.make, HttpRouter.RouterConfig, {
+      caseSensitive: true,
       ignoreDuplicateSlashes: false,
       ignoreTrailingSlash: false,
       maxParamLength: 4096
