@@ -67,6 +67,8 @@ export const bearer = (
  * Fails where an address that others can reach would be served without `Auth`, unless `allowUnauthenticated` says so, and
  * where two flows have one name.
  *
+ * Runtimes under this layer are watched as well: a `Worker` of the same flows, for one, is seen at work.
+ *
  * When the layer ends, `/readyz` says so first; then new work is refused and those who watch are let go, the server waits
  * for requests under way as long as it is told to, and whatever is left is interrupted.
  */
@@ -78,10 +80,10 @@ export const layer = <const Flows extends ReadonlyArray<Any>>(
   ServeRefused,
   HttpServer.HttpServer | Exclude<Flows[number]["~services"], Scope.Scope>
 > =>
-  Layer.effectDiscard(
+  Layer.effectContext(
     Effect.gen(function*() {
       const auth = yield* Effect.serviceOption(Auth)
-      yield* Effect.mapError(
+      return yield* Effect.mapError(
         serve(flows, settingsOf(options ?? {}), Option.isNone(auth) ? undefined : checkOf(auth.value.check)),
         (why) => new ServeRefused({ message: `The flows are not served: ${why}` })
       )

@@ -9,6 +9,7 @@ import { jobs } from "./commands/jobs.ts"
 import { migrate } from "./commands/migrate.ts"
 import { create } from "./commands/new.ts"
 import { run } from "./commands/run.ts"
+import { serve } from "./commands/serve.ts"
 import { trace } from "./commands/trace.ts"
 import { worker } from "./commands/worker.ts"
 import { version } from "./version.ts"
@@ -19,8 +20,9 @@ const penguiflow = Command.make("penguiflow").pipe(
     run,
     graph,
     check.pipe(Command.withShortDescription("Checks the sources of flows for what the types can't see")),
-    jobs,
+    serve,
     worker,
+    jobs,
     trace,
     migrate,
     create

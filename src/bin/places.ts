@@ -72,6 +72,43 @@ export const queueOf = (given: Flags.Queue, opening: Opening): Effect.Effect<Pla
   )
 }
 
+/** A database as it is said. */
+export const database = (said: string, { create }: Opening): Effect.Effect<Database, CantReach> => {
+  if (/^postgres(?:ql)?:/i.test(said)) {
+    return Effect.succeed({ _tag: "Postgres", url: Redacted.make(said), shown: shownOf(said) })
+  }
+  if (/^rediss?:/i.test(said)) return refuse("the database is given a URL of Redis: give it by --redis")
+  if (/^[a-z][a-z\d+.-]+:\/\//i.test(said)) {
+    return refuse("the database is neither PostgreSQL (postgres://host/database) nor a file of SQLite")
+  }
+  const file = path.resolve(said)
+  const found = fs.statSync(file, { throwIfNoEntry: false })
+  if (found?.isDirectory() === true) return refuse(`${said}: is a folder: name a file of SQLite`)
+  if (found === undefined && !create) {
+    return refuse(`${said}: there is no such database: name the file that the workers use`)
+  }
+  if (found === undefined && !fs.existsSync(path.dirname(file))) {
+    return refuse(`${said}: its folder is not there: make it first`)
+  }
+  return Effect.succeed({ _tag: "Sqlite", file, shown: said })
+}
+
+/** A Redis as it is said. */
+export const redis = (said: string): Effect.Effect<Place, CantReach> =>
+  /^rediss?:\/\//i.test(said) && URL.canParse(said)
+    ? Effect.succeed({ _tag: "Redis", url: Redacted.make(said), shown: shownOf(said) })
+    : refuse("--redis and PENGUIFLOW_REDIS_URL take a URL such as redis://localhost:6379")
+
+/** What a flag says, else a variable of the environment; undefined where neither does. */
+export const given = <A>(
+  flag: Option.Option<string>,
+  name: string,
+  read: (said: string) => Effect.Effect<A, CantReach>
+): Effect.Effect<A | undefined, CantReach> => {
+  const said = Option.getOrUndefined(flag) ?? variable(name)
+  return said === undefined ? Effect.succeed(undefined) : read(said)
+}
+
 /** A client. With `patient`, a server that is not there is waited for, and that is told. */
 export const sql = (
   place: Database,
@@ -157,31 +194,6 @@ const shownOf = (url: string): string => {
     return url.slice(0, url.indexOf(":") + 1)
   }
 }
-
-const database = (said: string, { create }: Opening): Effect.Effect<Database, CantReach> => {
-  if (/^postgres(?:ql)?:/i.test(said)) {
-    return Effect.succeed({ _tag: "Postgres", url: Redacted.make(said), shown: shownOf(said) })
-  }
-  if (/^rediss?:/i.test(said)) return refuse("the database is given a URL of Redis: give it by --redis")
-  if (/^[a-z][a-z\d+.-]+:\/\//i.test(said)) {
-    return refuse("the database is neither PostgreSQL (postgres://host/database) nor a file of SQLite")
-  }
-  const file = path.resolve(said)
-  const found = fs.statSync(file, { throwIfNoEntry: false })
-  if (found?.isDirectory() === true) return refuse(`${said}: is a folder: name a file of SQLite`)
-  if (found === undefined && !create) {
-    return refuse(`${said}: there is no such database: name the file that the workers use`)
-  }
-  if (found === undefined && !fs.existsSync(path.dirname(file))) {
-    return refuse(`${said}: its folder is not there: make it first`)
-  }
-  return Effect.succeed({ _tag: "Sqlite", file, shown: said })
-}
-
-const redis = (said: string): Effect.Effect<Place, CantReach> =>
-  /^rediss?:\/\//i.test(said) && URL.canParse(said)
-    ? Effect.succeed({ _tag: "Redis", url: Redacted.make(said), shown: shownOf(said) })
-    : refuse("--redis and PENGUIFLOW_REDIS_URL take a URL such as redis://localhost:6379")
 
 /** Imports what makes a layer when the layer is built: a driver is needed by those alone who use it. */
 const layerOf = <M, A, E>(

@@ -1,22 +1,18 @@
 /** What `penguiflow worker` does: it lives until a signal ends it, and ends in time, whatever the queue does. */
-import * as Cause from "effect/Cause"
-import * as Console from "effect/Console"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as FlowCli from "../FlowCli.ts"
 import type { JobQueue } from "../JobQueue.ts"
 import * as Worker from "../Worker.ts"
-import { refused, toStderr } from "./answer.ts"
+import { refused } from "./answer.ts"
 import { loadAll, type Loaded, orEnd } from "./commands/exports.ts"
 import type * as Commands from "./commands/worker.ts"
+import { built, living, type Scopes } from "./living.ts"
 import * as Places from "./places.ts"
 import { count, lasting } from "./table.ts"
 
@@ -96,77 +92,33 @@ export const telling = (worker: Worker.Service): Effect.Effect<void> =>
     }
   })
 
+/** Takes no more jobs, and tells what became of those that ran. */
+export const shutDown = (worker: Worker.Service, grace: Duration.Duration): Effect.Effect<void> =>
+  Effect.flatMap(worker.shutdown({ grace }), ({ abandoned, drained, returned }) =>
+    FlowCli.say(
+      `Shut down: ${count(drained, "job")} ended, ${returned.length} returned to the queue, ${abandoned.length} ` +
+        "left to their leases."
+    ))
+
 /** Runs until a signal comes. */
 export const worker = (asked: Commands.Asked): Effect.Effect<void, FlowCli.Ended> =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.gen(function*() {
-      const [own, theirs] = [yield* Scope.make(), yield* Scope.make()]
-      let held: Worker.Service | undefined
-      const lived = yield* Effect.exit(restore(Effect.gen(function*() {
-        const program = yield* programOf(asked)
-        const place = yield* Effect.catch(Places.queueOf(asked, { create: true }), ({ message }) => refused(message))
-        const services = yield* built("the layer of the flows can't be built", program.layer, theirs, asked.debug)
-        const waiting = (why: string) => FlowCli.say(`The queue is not there yet, trying again: ${why}`)
-        const queue = yield* built(
-          "the queue can't be used",
-          Places.queue(place, asked.queue, waiting),
-          own,
-          asked.debug
-        )
-        held = yield* Worker.make(program.flows, optionsOf(asked, asked.name)).pipe(
-          Effect.provideContext(Context.merge(services, queue) as Context.Context<JobQueue>),
-          Scope.provide(own)
-        )
-        const names = program.flows.map((flow) => flow.name).join(", ")
-        yield* FlowCli.say(`${held.id} takes jobs of ${names} from ${place.shown}, ${asked.concurrency} at once.`)
-        // In the scope, so that it goes on telling while the worker shuts down.
-        yield* Effect.forkIn(telling(held), own, { startImmediately: true })
-        return yield* Effect.never
-      })))
-      const ending = Effect.gen(function*() {
-        if (held !== undefined) {
-          const { abandoned, drained, returned } = yield* held.shutdown({ grace: asked.grace })
-          yield* FlowCli.say(
-            `Shut down: ${
-              count(drained, "job")
-            } ended, ${returned.length} returned to the queue, ${abandoned.length} ` +
-              "left to their leases."
-          )
-        }
-        // A connection that went dark is not waited for, and keeps nobody from closing what is theirs.
-        yield* within(Scope.close(own, Exit.void), Duration.seconds(1))
-        yield* Scope.close(theirs, Exit.void)
-      })
-      yield* within(ending, Duration.sum(asked.grace, patience))
-      if (Exit.isSuccess(lived)) return
-      if (FlowCli.signalOf(lived.cause) === "SIGTERM") yield* FlowCli.exitWith(0)
-      return yield* Effect.failCause(lived.cause)
+  Effect.suspend(() => {
+    let held: Worker.Service | undefined
+    const start = Effect.fnUntraced(function*({ own, theirs }: Scopes) {
+      const program = yield* programOf(asked)
+      const place = yield* Effect.catch(Places.queueOf(asked, { create: true }), ({ message }) => refused(message))
+      const services = yield* built("the layer of the flows can't be built", program.layer, theirs, asked)
+      const waiting = (why: string) => FlowCli.say(`The queue is not there yet, trying again: ${why}`)
+      const queue = yield* built("the queue can't be used", Places.queue(place, asked.queue, waiting), own, asked)
+      held = yield* Worker.make(program.flows, optionsOf(asked, asked.name)).pipe(
+        Effect.provideContext(Context.merge(services, queue) as Context.Context<JobQueue>),
+        Scope.provide(own)
+      )
+      const names = program.flows.map((flow) => flow.name).join(", ")
+      yield* FlowCli.say(`${held.id} takes jobs of ${names} from ${place.shown}, ${asked.concurrency} at once.`)
+      // In the scope, so that it goes on telling while the worker shuts down.
+      yield* Effect.forkIn(telling(held), own, { startImmediately: true })
     })
-  ).pipe(Effect.provideService(Logger.LogToStderr, true), Effect.provideService(Console.Console, toStderr))
-
-// ----------------------------------------------------------------------------------------------------------- internals
-
-/** A shutdown takes its grace and two seconds at most. */
-const patience = Duration.millis(1900)
-
-/** Waits for it so long, and leaves it to itself then: it may resist being interrupted. */
-const within = (effect: Effect.Effect<void>, time: Duration.Duration): Effect.Effect<void> =>
-  Effect.flatMap(
-    Effect.forkDetach(effect, { startImmediately: true }),
-    (fiber) => Effect.asVoid(Effect.timeoutOption(Fiber.await(fiber), time))
-  )
-
-/** What can't be built is one line, and ends the command with 2. */
-const built = <A, E>(
-  what: string,
-  layer: Layer.Layer<A, E>,
-  scope: Scope.Scope,
-  debug: boolean
-): Effect.Effect<Context.Context<A>, FlowCli.Ended> =>
-  Effect.catchCause(Layer.buildWithScope(layer, scope), (cause) => {
-    if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt
-    return Effect.andThen(
-      debug ? Console.error(Cause.pretty(cause)) : Effect.void,
-      refused(`${what}: ${Places.wordsOf(Cause.squash(cause))}`)
-    )
+    const stop = Effect.suspend(() => held === undefined ? Effect.void : shutDown(held, asked.grace))
+    return living(asked.grace, start, stop)
   })

@@ -161,7 +161,8 @@ describe("penguiflow worker", () => {
         const took = performance.now() - asked
         yield* server!.resume
         assert.deepStrictEqual([ended.code, step], [0, 2], ended.err)
-        assert.isBelow(took, 3500)
+        // Three seconds, on a machine that has nothing else to do: far from what a silent server would hold it for.
+        assert.isBelow(took, 10_000)
         assert.include(ended.err, "nobody listens at 127.0.0.1")
         assert.match(ended.err, /Shut down: 0 jobs ended, \d returned to the queue, \d left to their leases\./)
       })))

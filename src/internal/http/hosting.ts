@@ -1,4 +1,5 @@
 /** What the handlers of one server share. */
+import type * as Context from "effect/Context"
 import type * as Option from "effect/Option"
 import type * as JobQueue from "../../JobQueue.ts"
 import type * as Migration from "../../Migration.ts"
@@ -17,6 +18,8 @@ export interface Hosting {
   readonly settings: Settings
   readonly flows: ReadonlyMap<string, Running>
   readonly live: Live
+  /** The observer that tells `live` of what happens. */
+  readonly watching: Context.Context<never>
   readonly readers: Readers
   readonly streams: Streams
   readonly queue: Option.Option<JobQueue.Service>

@@ -27,12 +27,15 @@ import type { Settings } from "./settings.ts"
 import { Readers } from "./sse.ts"
 import { Streams } from "./streams.ts"
 
-/** Serves flows on the server in the context, for as long as the scope is open. Fails with words where it must not. */
+/**
+ * Serves flows on the server in the context, for as long as the scope is open. Fails with words where it must not. Gives
+ * what it watches its own runtimes with, for others.
+ */
 export const serve = (
   flows: ReadonlyArray<Any>,
   settings: Settings,
   auth: Check | undefined
-): Effect.Effect<void, string, HttpServer.HttpServer | Scope.Scope> =>
+): Effect.Effect<Context.Context<never>, string, HttpServer.HttpServer | Scope.Scope> =>
   Effect.gen(function*() {
     const server = yield* HttpServer.HttpServer
     const address = HttpServer.formatAddress(server.address)
@@ -56,6 +59,7 @@ export const serve = (
     hosting.phase = "ready"
     // Added last, so run first: whoever looks sees that the server goes before it goes.
     yield* Effect.addFinalizer(() => drain(hosting))
+    return hosting.watching
   })
 
 // ----------------------------------------------------------------------------------------------------------- internals
@@ -81,6 +85,7 @@ const host = Effect.fnUntraced(function*(flows: ReadonlyArray<Any>, settings: Se
     settings,
     flows: running,
     live,
+    watching,
     readers,
     streams: new Streams(settings, readers, scope),
     queue: yield* Effect.serviceOption(JobQueue.JobQueue),
