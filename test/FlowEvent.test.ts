@@ -114,6 +114,26 @@ describe("events", () => {
       ])
     }))
 
+  it.effect("a trace that spreads into branches lasts until the last of them has ended", () =>
+    Effect.gen(function*() {
+      const branches = [late("short", 10), late("long", 500)] as const
+      const join = Join.all("join", { short: Schema.Number, long: Schema.Number })
+      const runtime = yield* FlowRuntime.make(
+        Flow.make("f", [
+          late("first", 5).to(...branches),
+          branches[0].to(join.in.short),
+          branches[1].to(join.in.long),
+          join.to()
+        ])
+      )
+      const events = yield* record(runtime)
+      const fiber = yield* start(runtime.run(1))
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.join(fiber)
+      const last = (yield* events.ended).at(-1)!
+      assert.deepStrictEqual([last._tag, last.durationMs, last.at], ["TraceSucceeded", 505, 505])
+    }))
+
   it.effect("a failing branch: the siblings are told as interrupted, and the trace fails of the first alone", () =>
     Effect.gen(function*() {
       const bad = number("bad", (n) => Effect.andThen(Effect.sleep(10), Effect.fail(new Bad({ n }))))

@@ -224,6 +224,8 @@ export class Walk implements Iterator<AnyEffect, void> {
   #settle(value: unknown): AnyEffect | undefined {
     if (this.#phase === Ending) {
       this.#phase = Done
+      // Branches, or a reader of results, took time since.
+      this.leftAt = unknownTime
       return undefined
     }
     const { step } = this
