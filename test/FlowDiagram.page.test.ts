@@ -1,6 +1,9 @@
 /** Pictures of flows, looked at in a real browser, where one is installed. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { spawnSync } from "node:child_process"
+import * as fs from "node:fs"
+import { createRequire } from "node:module"
 import { Flow } from "penguiflow"
 import * as FlowDiagram from "penguiflow/FlowDiagram"
 import { widthOf } from "../src/internal/diagram/text.ts"
@@ -74,6 +77,12 @@ const inspect = `(() => {
   return { wrong, nodes: nodes.length, edges: all("g.edge").length, clusters: clusters.length }
 })()`
 
+/** How many nodes, edges and subflows a flow has. */
+const countsOf = (flow: Flow.Any): ReadonlyArray<number> => {
+  const lines = Flow.toGraphViz(flow).split("\n")
+  return [/^ *n\d+ \[/, /^ *n\d+ -> n\d+/, /^ *subgraph/].map((kind) => lines.filter((line) => kind.test(line)).length)
+}
+
 interface Inspected {
   readonly wrong: ReadonlyArray<string>
   readonly nodes: number
@@ -88,20 +97,12 @@ describe.skipIf(!Browser.available)("FlowDiagram.toSvg, in a browser", () => {
       Effect.gen(function*() {
         const browser = yield* Browser.make
         for (const [name, flow] of Object.entries(diagrams.flows)) {
-          for (const options of [{}, everything]) {
-            const seen = yield* browser.open(FlowDiagram.toSvg(flow, options), "svg")
-            const { page } = seen
-            const found = (yield* Effect.promise(() => page.evaluate(inspect))) as Inspected
+          for (const options of name === "long" || name === "wide" ? [{}] : [{}, everything]) {
+            const { asked, evaluate, page, said } = yield* browser.open(FlowDiagram.toSvg(flow, options), "svg")
+            const found = (yield* evaluate(inspect)) as Inspected
             assert.deepStrictEqual(found.wrong, [], name)
-            const dot = Flow.toGraphViz(flow).split("\n")
-            assert.deepStrictEqual(
-              [found.nodes, found.edges, found.clusters],
-              [/^ *n\d+ \[/, /^ *n\d+ -> n\d+/, /^ *subgraph/].map((kind) =>
-                dot.filter((line) => kind.test(line)).length
-              ),
-              name
-            )
-            assert.deepStrictEqual([seen.asked.length, seen.said], [1, []], name)
+            assert.deepStrictEqual([found.nodes, found.edges, found.clusters], countsOf(flow), name)
+            assert.deepStrictEqual([asked.length, said], [1, []], name)
             yield* Effect.promise(() => page.close())
           }
         }
@@ -113,16 +114,14 @@ describe.skipIf(!Browser.available)("FlowDiagram.toSvg, in a browser", () => {
     "no character is wider than is thought without a browser, but those that are said to be uncertain",
     () =>
       Effect.gen(function*() {
-        const { page } = yield* (yield* Browser.make).open(FlowDiagram.toSvg(diagrams.trip), "svg")
+        const { evaluate } = yield* (yield* Browser.make).open(FlowDiagram.toSvg(diagrams.trip), "svg")
         // Beyond, all but emoji and the writing of East Asia is uncertain.
         const last = 0x3200
-        const widths = (yield* Effect.promise(() =>
-          page.evaluate(`(() => {
+        const widths = (yield* evaluate(`(() => {
           const canvas = new OffscreenCanvas(1, 1).getContext("2d")
           canvas.font = "600 100px system-ui, sans-serif"
           return Array.from({ length: ${last} }, (_, n) => canvas.measureText(String.fromCodePoint(n)).width)
-        })()`)
-        )) as ReadonlyArray<number>
+        })()`)) as ReadonlyArray<number>
         const wider = widths.flatMap((width, point) => {
           const character = String.fromCodePoint(point)
           if (point < 32 || !character.isWellFormed()) return []
@@ -146,15 +145,13 @@ describe.skipIf(!Browser.available)("FlowDiagram.toSvg, in a browser", () => {
         const inPage = "<!doctype html><meta charset=utf-8><meta http-equiv=Content-Security-Policy " +
           `content="default-src 'none'"><body>${svg}`
         for (const [text, ending] of [[svg, "svg"], [inPage, "html"]] as const) {
-          const { asked, page, said } = yield* browser.open(text, ending)
-          const found = (yield* Effect.promise(() =>
-            page.evaluate(`({
+          const { asked, evaluate, said } = yield* browser.open(text, ending)
+          const found = (yield* evaluate(`({
             xss: globalThis.__xss,
             elements: [...new Set([...document.querySelector("svg").querySelectorAll("*")].map((it) => it.localName))].sort(),
             names: [...document.querySelectorAll("g.node")].map((it) => it.dataset.node),
             titles: [...document.querySelectorAll("g.node > title")].map((it) => it.textContent)
-          })`)
-          )) as {
+          })`)) as {
             readonly xss: unknown
             readonly elements: ReadonlyArray<string>
             readonly names: ReadonlyArray<string>
@@ -171,4 +168,83 @@ describe.skipIf(!Browser.available)("FlowDiagram.toSvg, in a browser", () => {
       }).pipe(Effect.scoped),
     60_000
   )
+})
+
+const shown = (names: ReadonlyArray<string>): ReadonlyArray<string> =>
+  names.map((name) =>
+    name.startsWith("\u0000") || name.startsWith("\u202e") || name.trim() === "" ? "" : name.replaceAll(/\s+/g, " ")
+  )
+    .filter((name) => name !== "")
+
+describe.skipIf(!Browser.available)("FlowDiagram.toMermaid, drawn by Mermaid in a browser", () => {
+  const library = fs.readFileSync(createRequire(import.meta.url).resolve("@mermaid-js/tiny"), "utf8")
+
+  it.live(
+    "has all nodes, edges and subflows, and every name as it is, whatever it holds",
+    () =>
+      Effect.gen(function*() {
+        const browser = yield* Browser.make
+        const page = "<!doctype html><meta charset=utf-8><body></body>"
+        const { asked, evaluate, page: opened, said } = yield* browser.open(page, "html")
+        yield* Effect.promise(() => opened.addScriptTag({ content: library }))
+        for (const [name, flow] of Object.entries(diagrams.flows)) {
+          const text = JSON.stringify(FlowDiagram.toMermaid(flow, everything))
+          const found = (yield* evaluate(`(async () => {
+          mermaid.initialize({ startOnLoad: false, securityLevel: "strict" })
+          document.body.innerHTML = (await mermaid.render("drawn", ${text})).svg
+          const texts = (selector) => [...document.querySelectorAll(selector)].map((it) => it.textContent.trim())
+          return {
+            xss: globalThis.__xss,
+            nodes: texts("g.node"),
+            edges: document.querySelectorAll("path.flowchart-link").length,
+            labels: texts("g.edgeLabel").filter((label) => label !== ""),
+            clusters: texts("g.cluster").length
+          }
+        })()`)) as {
+            readonly xss: unknown
+            readonly nodes: ReadonlyArray<string>
+            readonly edges: number
+            readonly labels: ReadonlyArray<string>
+            readonly clusters: number
+          }
+          // Where messages enter at a router, or leave at a join, a circle without words says so.
+          const marks = found.nodes.filter((words) => words === "").length
+          assert.deepStrictEqual(
+            [found.nodes.length - marks, found.edges - marks, found.clusters],
+            countsOf(flow),
+            name
+          )
+          assert.isUndefined(found.xss)
+          if (name === "all") {
+            assert.deepStrictEqual(found.labels, ["low", "high", "a", "b", "again, at most 3 hops"])
+          }
+          if (name === "hostile") {
+            for (const it of shown(diagrams.hostileNames)) {
+              assert.isTrue(found.nodes.some((words) => words.replaceAll("\u2060", "").startsWith(it)), it)
+            }
+          }
+        }
+        assert.deepStrictEqual([asked.length, said], [1, []])
+      }).pipe(Effect.scoped),
+    120_000
+  )
+})
+
+const graphviz = spawnSync("dot", ["-V"]).status === 0
+
+describe.skipIf(!graphviz)("FlowDiagram.toGraphViz, drawn by Graphviz", () => {
+  it("has all nodes, edges and subflows, and every name as it is, whatever it holds", () => {
+    for (const [name, flow] of Object.entries(diagrams.flows)) {
+      const drawn = spawnSync("dot", ["-Tsvg"], { input: FlowDiagram.toGraphViz(flow, everything), encoding: "utf8" })
+      assert.deepStrictEqual([drawn.status, drawn.stderr], [0, ""], name)
+      const count = (kind: string) => drawn.stdout.split(`class="${kind}"`).length - 1
+      assert.deepStrictEqual([count("node"), count("edge"), count("cluster")], countsOf(flow), name)
+      if (name !== "hostile") continue
+      const words = [...drawn.stdout.matchAll(/<text [^>]*>([^<]*)<\/text>/g)].map((match) =>
+        match[1]!.replaceAll(/&#(\d+);/g, (_, point) => String.fromCodePoint(Number(point)))
+          .replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&quot;", "\"").replaceAll("&amp;", "&")
+      )
+      for (const it of shown(diagrams.hostileNames)) assert.include(words, it)
+    }
+  })
 })

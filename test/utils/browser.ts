@@ -15,6 +15,8 @@ export interface Seen {
   readonly page: Page
   readonly asked: ReadonlyArray<string>
   readonly said: ReadonlyArray<string>
+  /** The value of an expression in the page. */
+  readonly evaluate: (expression: string) => Effect.Effect<unknown>
 }
 
 export interface Browser {
@@ -62,7 +64,8 @@ export const make: Effect.Effect<Browser, never, Scope.Scope> = Effect.map(
           page.on("console", (message) => said.push(message.text()))
           page.on("pageerror", (error) => said.push(error.message))
           await page.goto(`file://${file}`)
-          return { page, asked, said }
+          const evaluate = (expression: string) => Effect.promise((): Promise<unknown> => page.evaluate(expression))
+          return { page, asked, said, evaluate }
         })
     }
   }

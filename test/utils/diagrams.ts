@@ -20,6 +20,12 @@ export const hostileNames: ReadonlyArray<string> = [
   "𒐫𒐫𒐫﷽﷽﷽⟿⟿⟿",
   "W".repeat(300),
   "end",
+  "1. first",
+  "- item",
+  "# head ## *a* __b__ ~~c~~ [d](http://e.example) f@{ shape: rect }:::g",
+  "---",
+  "https://example.org/x?y=z&amp;w",
+  "%%{init: {'theme':'dark'}}%%",
   "   "
 ]
 

@@ -33,8 +33,10 @@ export const toMermaid = (flow: Any, options?: Options): string => {
 
 // ----------------------------------------------------------------------------------------------------------- internals
 
+/** Two dollars begin a formula, and "fa:fa-" an icon, even as entities: something that can't be seen stands inside. */
 const escaped = (text: string): string =>
-  shown(text).replaceAll(/[#"<>&\\`[\](){}|:;%$]/g, (c) => `#${c.codePointAt(0)};`)
+  shown(text).replaceAll(/\$(?=\$)|(?<=fa[bklrs]?):(?=fa-)/g, (sign) => `${sign}\u2060`)
+    .replaceAll(/[#"<>&\\`[\](){}|:;%$]/g, (character) => `#${character.codePointAt(0)};`)
 
 const quoted = (lines: ReadonlyArray<string>): string => `"${lines.map(escaped).join("<br/>")}"`
 
