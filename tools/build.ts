@@ -1,6 +1,7 @@
-/** Compiles `src` to `dist`, afresh, so that nothing stays of files that are gone. */
+/** Compiles `src` to `dist`, afresh, so that nothing stays of files that are gone; then bundles the dashboard there. */
 import * as fs from "node:fs"
 import * as path from "node:path"
+import { bundle, sizesOf } from "./dashboard.ts"
 import { fail, filesBelow, root, run } from "./lib.ts"
 
 fs.rmSync(path.join(root, "dist"), { recursive: true, force: true })
@@ -13,3 +14,4 @@ if (sources === 0 || js !== sources || types !== sources) {
   fail(`src has ${sources} files, but ${js} .js and ${types} .d.ts were built`)
 }
 console.log(`Built ${js} modules.`)
+console.log(`Bundled the dashboard: ${sizesOf(await bundle())}.`)

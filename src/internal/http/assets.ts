@@ -1,4 +1,4 @@
-/** The dashboard: three texts in memory. No path of a request reaches a file. */
+/** The dashboard: four texts in memory. No path of a request reaches a file. */
 import * as Effect from "effect/Effect"
 import * as Response from "effect/http/HttpServerResponse"
 import * as Predicate from "effect/Predicate"
@@ -6,11 +6,12 @@ import * as Predicate from "effect/Predicate"
 /** What the page may do: load from here, and nothing inline. */
 export const pagePolicy = "default-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
 
-/** The page, its script and its style. */
+/** The page, its script, its style and its icon. */
 export interface Assets {
   readonly page: Response.HttpServerResponse
   readonly script: Response.HttpServerResponse
   readonly style: Response.HttpServerResponse
+  readonly icon: Response.HttpServerResponse
 }
 
 /** The assets as they were built; a page that says what to do where they were not. */
@@ -23,7 +24,8 @@ export const assets: Effect.Effect<Assets> = Effect.map(
     return {
       page: asset(text("html") ?? notBuilt, "text/html; charset=utf-8"),
       script: asset(text("js") ?? "", "text/javascript; charset=utf-8"),
-      style: asset(text("css") ?? "", "text/css; charset=utf-8")
+      style: asset(text("css") ?? "", "text/css; charset=utf-8"),
+      icon: asset(text("icon") ?? "", "image/svg+xml; charset=utf-8")
     }
   }
 )

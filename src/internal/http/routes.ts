@@ -30,7 +30,7 @@ export const methodsOf = (path: string): ReadonlyArray<string> =>
 
 // ----------------------------------------------------------------------------------------------------------- internals
 
-const pagePaths = ["/", "/assets/app.js", "/assets/app.css", "/openapi.json", "/docs"]
+const pagePaths = ["/", "/assets/app.js", "/assets/app.css", "/assets/icon.svg", "/openapi.json", "/docs"]
 
 const table: ReadonlyArray<{ readonly method: string; readonly pattern: RegExp }> = [
   ...Object.values(api().groups).flatMap((group) =>
@@ -103,6 +103,7 @@ const pages = (described: Api): Layer.Layer<never, never, HttpRouter.HttpRouter>
     yield* router.add("GET", "/", page("page"))
     yield* router.add("GET", "/assets/app.js", page("script"))
     yield* router.add("GET", "/assets/app.css", page("style"))
+    yield* router.add("GET", "/assets/icon.svg", page("icon"))
     const docs = yield* Effect.cached(docsOf(described))
     yield* router.add("GET", "/docs", Effect.flatten(docs))
   }))

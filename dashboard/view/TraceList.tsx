@@ -1,0 +1,240 @@
+/** Traces as they run and end. */
+import type { JSX } from "preact"
+import { useMemo, useRef, useState } from "preact/hooks"
+import { keyOf, type Live, type TraceRow } from "../model/live.ts"
+import { to } from "../model/route.ts"
+import { useStore } from "../model/store.ts"
+import { plural } from "../model/words.ts"
+import type { Summary } from "../wire/types.ts"
+import { useAsk, useNow, usePage } from "./context.ts"
+import { Action, Duration, Empty, Problem, State, Time } from "./parts.tsx"
+
+interface Which {
+  readonly flow: string | undefined
+  readonly status: string | undefined
+}
+
+export const TracesView = ({ flow, status }: Which): JSX.Element => {
+  const { list } = usePage()
+  const flows = useStore(list, (it) => it?.flows)
+  const [id, setId] = useState("")
+  const go = (filter: { readonly flow?: string | undefined; readonly status?: string | undefined }) => {
+    location.hash = to.traces({ flow, status, ...filter })
+  }
+  return (
+    <div class="content">
+      <div class="title">
+        <h1>Traces</h1>
+      </div>
+      <div class="filters">
+        <form
+          class="filter"
+          role="search"
+          onSubmit={(event) => {
+            event.preventDefault()
+            const of = flow ?? flows?.[0]?.name
+            if (id.trim() !== "" && of !== undefined) location.hash = to.trace(of, id.trim())
+          }}
+        >
+          <label>
+            Flow
+            <select value={flow ?? ""} onChange={(event) => go({ flow: event.currentTarget.value })}>
+              <option value="">all</option>
+              {flows?.map(({ name }) => <option key={name} value={name}>{name}</option>)}
+            </select>
+          </label>
+          <label>
+            Status
+            <select value={status ?? ""} onChange={(event) => go({ status: event.currentTarget.value })}>
+              <option value="">all</option>
+              {["running", "succeeded", "failed", "cancelled"].map((it) => <option key={it} value={it}>{it}</option>)}
+            </select>
+          </label>
+          <label class="grow">
+            Trace id
+            <input type="text" value={id} onInput={(event) => setId(event.currentTarget.value)} spellcheck={false} />
+          </label>
+          <button type="submit" class="button plain" disabled={id.trim() === ""}>Open</button>
+        </form>
+      </div>
+      <section class="card" aria-label="Traces, the newest first">
+        <TraceTable flow={flow} status={status} most={100} stored />
+      </section>
+    </div>
+  )
+}
+
+/**
+ * Those that run, then those that ended, the newest first. Rows hold still while they are pointed at or have the focus, or
+ * as long as they are asked to.
+ */
+export const TraceTable = (
+  { flow, most, status, stored }: Which & {
+    readonly most: number
+    /** Asks the store, too, for those that this page has not seen. */
+    readonly stored?: boolean
+  }
+): JSX.Element => {
+  const page = usePage()
+  const now = useNow()
+  const [paused, setPaused] = useState(false)
+  const [pointed, setPointed] = useState(false)
+  const hold = paused || pointed
+  const held = useRef<Live>(undefined)
+  if (!hold) held.current = undefined
+  else held.current ??= page.live.get()
+  const live = useStore(page.live, (it) => held.current ?? it)
+  const newer = useStore(
+    page.live,
+    (it) => held.current === undefined ? 0 : endedIn(it, flow) - endedIn(held.current, flow)
+  )
+  const keeps = useStore(page.list, (it) => it?.features.traces === true) && stored === true
+  const [kept] = useAsk(
+    `${keeps} ${flow} ${status}`,
+    async () => keeps ? (await page.api.traces({ flow, status, limit: most })).traces : [],
+    keeps ? 10_000 : 0
+  )
+  const earlier = kept._tag === "Asking" ? undefined : kept.value
+  const rows = useMemo(() => rowsOf(live, earlier ?? [], { flow, status }, most), [live, earlier, flow, status, most])
+  return (
+    <>
+      <p class="hold">
+        <button type="button" class="button plain small" aria-pressed={paused} onClick={() => setPaused(!paused)}>
+          {paused ? "Go on" : "Hold"}
+        </button>
+        <span class="dim">
+          {hold
+            ? `Held still, ${plural(Math.max(0, newer), "trace")} ended since`
+            : "Rows hold still while you point at them"}
+        </span>
+      </p>
+      {kept._tag === "Failed" ? <Problem error={kept.error} title="Earlier traces can't be shown." /> : ""}
+      {rows.length === 0
+        ? (
+          <Empty>
+            <p>
+              {status === undefined ? "No trace was seen yet." : `No trace of the status "${status}" was seen yet.`}
+              {" "}
+              {flow === undefined ? "Run a flow, and it appears here." : <a href={to.run(flow)}>Run the flow.</a>}
+            </p>
+          </Empty>
+        )
+        : (
+          <table class="traces">
+            <thead>
+              <tr>
+                <th scope="col" class="col-state">Status</th>
+                <th scope="col">Trace</th>
+                {flow === undefined ? <th scope="col" class="col-flow">Flow</th> : ""}
+                <th scope="col" class="col-time">When</th>
+                <th scope="col" class="col-took number">Took</th>
+                <th scope="col" class="col-act">
+                  <span class="unseen">Action</span>
+                </th>
+              </tr>
+            </thead>
+            <tbody
+              onPointerEnter={(event) => setPointed(event.pointerType === "mouse")}
+              onPointerLeave={() => setPointed(false)}
+              onFocusIn={() => setPointed(true)}
+              onFocusOut={() => setPointed(false)}
+            >
+              {rows.map((row) => (
+                <Row
+                  key={`${row.status} ${keyOf(row.flow, row.traceId)}`}
+                  row={row}
+                  now={now}
+                  withFlow={flow === undefined}
+                />
+              ))}
+            </tbody>
+          </table>
+        )}
+    </>
+  )
+}
+
+const Row = (
+  { now, row, withFlow }: { readonly row: TraceRow; readonly now: number; readonly withFlow: boolean }
+): JSX.Element => {
+  const { api } = usePage()
+  const running = row.status === "running"
+  return (
+    <tr>
+      <td class="col-state">
+        <State of={row.status} />
+      </td>
+      <th scope="row" class="col-trace">
+        <a class="id" href={to.trace(row.flow, row.traceId)}>{row.traceId}</a>
+        {row.error === undefined
+          ? row.reason === undefined ? "" : <span class="line dim">{row.reason}</span>
+          : (
+            <span class="line">
+              {row.node === undefined ? "" : <span class="dim">{row.node}:{" "}</span>}
+              <strong>{row.error.tag}</strong> <span class="dim">{row.error.message.slice(0, 200)}</span>
+            </span>
+          )}
+      </th>
+      {withFlow
+        ? (
+          <td class="col-flow">
+            <a href={to.flow(row.flow)}>{row.flow}</a>
+          </td>
+        )
+        : ""}
+      <td class="col-time">
+        <Time at={row.at} />
+      </td>
+      <td class="col-took">
+        <Duration ms={running ? Math.max(0, now - row.at) : row.durationMs} />
+      </td>
+      <td class="col-act">
+        {running
+          ? <Action act={() => cancelTrace(api, row.flow, row.traceId)}>Cancel</Action>
+          : ""}
+      </td>
+    </tr>
+  )
+}
+
+export const cancelTrace = async (
+  api: { readonly cancelTrace: (flow: string, id: string) => Promise<{ readonly cancelled: boolean }> },
+  flow: string,
+  traceId: string
+): Promise<string> => (await api.cancelTrace(flow, traceId)).cancelled ? "Cancelled" : "It had ended already"
+
+// ----------------------------------------------------------------------------------------------------------- internals
+
+const endedIn = (live: Live, flow: string | undefined): number =>
+  Object.entries(live.flows).reduce(
+    (sum, [name, it]) => flow === undefined || name === flow ? sum + it.succeeded + it.failed + it.cancelled : sum,
+    0
+  )
+
+/** The oldest of those that run stand first: they are the ones to worry about. */
+const rowsOf = (
+  live: Live,
+  stored: ReadonlyArray<Summary>,
+  { flow, status }: Which,
+  most: number
+): ReadonlyArray<TraceRow> => {
+  const isMeant = (row: { readonly flow: string; readonly status: string }) =>
+    (flow === undefined || row.flow === flow) && (status === undefined || row.status === status)
+  const seen = new Set<string>()
+  const take = (row: TraceRow): boolean => {
+    const key = keyOf(row.flow, row.traceId)
+    if (seen.has(key)) return false
+    seen.add(key)
+    return isMeant(row)
+  }
+  const ended = live.ended.filter(take)
+  const runningSeen: Array<TraceRow> = []
+  for (const { at, flow, traceId } of live.open.values()) {
+    const row: TraceRow = { flow, traceId, status: "running", at }
+    if (take(row)) runningSeen.push(row)
+  }
+  const others = stored.map((it): TraceRow => ({ ...it, at: it.endedAt ?? it.at })).filter(take)
+  const running = [...runningSeen, ...others.filter((row) => row.status === "running")].sort((a, b) => a.at - b.at)
+  const rest = [...ended, ...others.filter((row) => row.status !== "running")].sort((a, b) => b.at - a.at)
+  return [...running.slice(0, status === "running" ? most : Math.ceil(most / 3)), ...rest].slice(0, most)
+}
