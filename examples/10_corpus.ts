@@ -16,6 +16,7 @@ import * as Sqlite from "penguiflow/layers/Sqlite"
 import { readInput, UnreadableInput } from "./corpus/input.ts"
 import { report } from "./corpus/report.ts"
 import { runAll } from "./corpus/run.ts"
+import * as Serve from "./corpus/serve.ts"
 import * as Services from "./corpus/services.ts"
 import * as Store from "./corpus/store.ts"
 import * as Terminal from "./corpus/terminal.ts"
@@ -54,8 +55,17 @@ const command = Command.make("corpus", {
     Flag.optional,
     Flag.withMetavar("ID"),
     Flag.withDescription("Whose nearest neighbours are shown at the end")
+  ),
+  serve: Flag.Boolean("serve").pipe(
+    Flag.withDefault(false),
+    Flag.withDescription("Opens the dashboard while it runs, and serves the flow until Ctrl-C")
+  ),
+  port: Flag.Int("port").pipe(
+    Flag.filter((n) => n >= 0 && n < 65_536, () => "Expected a port from 0 to 65535"),
+    Flag.withDefault(8080),
+    Flag.withDescription("With --serve: where; 0 takes a free one")
   )
-}, ({ concurrency, db, input, limit, near }) =>
+}, ({ concurrency, db, input, limit, near, port, serve }) =>
   Effect.gen(function*() {
     const terminal = yield* Terminal.Terminal
     const interruption = Deferred.await(yield* Terminal.interruption)
@@ -75,34 +85,45 @@ const command = Command.make("corpus", {
       Layer.provideMerge(Services.layer(lines)),
       Layer.provideMerge(Sqlite.layer({ filename: db }))
     )
-    const code = yield* Effect.provide(
-      Effect.gen(function*() {
-        const ran = yield* runAll(taken, { concurrency, interruption })
-        const damaged = faults.map(({ line, message }) => ({ line, node: "input", message }))
-        const summary = { ...ran, total: ran.total + damaged.length, failures: [...damaged, ...ran.failures] }
-        yield* report(summary, { near })
-        const { failures, interrupted, replaced, stored, total, unchanged } = summary
-        yield* terminal.print("")
-        if (Option.isSome(interrupted)) {
-          const done = stored + replaced + unchanged + failures.length
-          const rest = done < total ? "Run it again to do the rest." : "That was all of them."
-          yield* terminal.print(`Interrupted after ${done} of ${documents(total)}. ${rest}`)
-          return interrupted.value
-        }
-        if (failures.length > 0) {
-          const others = failures.length < total ? " The others are stored." : ""
-          yield* terminal.print(`${failures.length} of ${documents(total)} failed.${others}`)
-          return 1
-        }
-        yield* terminal.print(
-          stored + replaced === 0
-            ? `${documents(unchanged)} stored before, none stored twice.`
-            : `Run it again: it will find the ${documents(total)}, and store nothing twice.`
-        )
-        return 0
-      }),
-      services
-    )
+    const begin = Effect.gen(function*() {
+      const ran = yield* runAll(taken, { concurrency, interruption })
+      const damaged = faults.map(({ line, message }) => ({ line, node: "input", message }))
+      const summary = { ...ran, total: ran.total + damaged.length, failures: [...damaged, ...ran.failures] }
+      yield* report(summary, { near })
+      const { failures, interrupted, replaced, stored, total, unchanged } = summary
+      yield* terminal.print("")
+      if (Option.isSome(interrupted)) {
+        const done = stored + replaced + unchanged + failures.length
+        const rest = done < total ? "Run it again to do the rest." : "That was all of them."
+        yield* terminal.print(`Interrupted after ${done} of ${documents(total)}. ${rest}`)
+        return interrupted.value
+      }
+      if (failures.length > 0) {
+        const others = failures.length < total ? " The others are stored." : ""
+        yield* terminal.print(`${failures.length} of ${documents(total)} failed.${others}`)
+        return 1
+      }
+      yield* terminal.print(
+        stored + replaced === 0
+          ? `${documents(unchanged)} stored before, none stored twice.`
+          : `Run it again: it will find the ${documents(total)}, and store nothing twice.`
+      )
+      return 0
+    })
+    const served = Effect.gen(function*() {
+      const url = yield* Serve.url
+      yield* terminal.note(`The dashboard is at ${url}`)
+      yield* Serve.open(url)
+      const code = yield* begin
+      if (code < 128) {
+        yield* terminal.note(`Still serving at ${url}. Ctrl-C ends it.`)
+        yield* interruption
+      }
+      return code
+    })
+    const code = yield* serve
+      ? Effect.provide(served, Layer.provideMerge(Serve.layer(port), services))
+      : Effect.provide(begin, services)
     if (code !== 0) return yield* new Ended({ code })
   }).pipe(Effect.scoped, Effect.provide(Terminal.layer))).pipe(
     Command.withDescription(
@@ -116,6 +137,7 @@ const command = Command.make("corpus", {
     ),
     Command.withExamples([
       { command: "npm start", description: "All 233 addresses" },
+      { command: "npm start -- --serve", description: "The same, on the dashboard" },
       { command: "npm start -- --limit 20 --concurrency 2", description: "The first 20, two at a time" }
     ])
   )
@@ -126,6 +148,8 @@ const say = (error: { readonly message: string }) =>
 const main = Command.run(command, { version: "0.1.0" }).pipe(
   Effect.catchTags({
     ShowHelp: (help) => help.errors.length > 0 ? new Ended({ code: 2 }) : Effect.void,
+    NotServed: say,
+    ServeRefused: say,
     UnreadableInput: say,
     SqlError: say,
     MigrationError: say

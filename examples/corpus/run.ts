@@ -47,7 +47,7 @@ export const runAll = Effect.fnUntraced(function*(
   yield* options.interruption.pipe(
     Effect.tap((code) => Ref.set(interrupted, Option.some(code))),
     Effect.andThen(terminal.note("Stopping: what is open is finished, nothing new is begun. Again to end at once.")),
-    Effect.forkChild
+    Effect.forkScoped
   )
   yield* Effect.raceFirst(feed, options.interruption).pipe(
     Effect.andThen(runtime.shutdown({ grace: "1 minute" })),

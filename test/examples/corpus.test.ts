@@ -52,6 +52,29 @@ const row = (ended: Ended, label: string) =>
 
 describe("the first real run", () => {
   it.effect(
+    "--serve shows it on the dashboard while it runs, and goes on serving until Ctrl-C",
+    () =>
+      Effect.gen(function*() {
+        const cwd = yield* directory
+        const seen: Array<Promise<string>> = []
+        const ended = yield* corpus(cwd, ["--serve", "--port", "0", "--limit", "12"], (err, kill) => {
+          const url = /The dashboard is at (\S+)\n/.exec(err)?.[1]
+          if (url === undefined || seen.length > 0 || !err.includes("Still serving")) return
+          const get = (path: string) => fetch(`${url}${path}`).then((response) => response.text())
+          seen.push(get("/api/traces?flow=corpus"), get("/api/flows/corpus/diagram"))
+          void Promise.allSettled(seen).then(() => kill("SIGINT"))
+        })
+        const [traces, diagram] = yield* Effect.promise(() => Promise.all(seen))
+        assert.strictEqual(JSON.parse(traces!).traces.length, 12)
+        assert.match(diagram!, /^<svg /)
+        assert.strictEqual(ended.code, 0, ended.err)
+        assert.strictEqual(row(ended, "stored now"), 12)
+        assert.match(ended.err, /Still serving at http:\/\/127\.0\.0\.1:\d+\. Ctrl-C ends it\.\n$/)
+      }),
+    60_000
+  )
+
+  it.effect(
     "stores the documents, tells what it did, and a second run stores nothing twice",
     () =>
       Effect.gen(function*() {
