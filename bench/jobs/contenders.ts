@@ -2,6 +2,7 @@
 import { NodeRedis } from "@effect/platform-node"
 import { Queue as BullQueue, Worker as BullWorker } from "bullmq"
 import { Effect, Layer, ManagedRuntime, Redacted, Schema } from "effect"
+import { SqlClient } from "effect/sql"
 import { makeWorkerUtils, run as runGraphile } from "graphile-worker"
 import { Flow, Node } from "penguiflow"
 import * as JobQueue from "penguiflow/JobQueue"
@@ -29,7 +30,11 @@ export interface Contender {
 
 const range = (count: number) => Array.from({ length: count }, (_, n) => n)
 
-const ours = (queueLayer: Layer.Layer<JobQueue.JobQueue, unknown>): Contender => {
+/** `left`: asked of the database itself, as the others are, where a count of all states would look at every done job. */
+const ours = <R>(
+  queueLayer: Layer.Layer<JobQueue.JobQueue | R, unknown>,
+  left: Effect.Effect<number, unknown, JobQueue.JobQueue | R>
+): Contender => {
   let onJob: (n: number) => void = () => {}
   const flow = Flow.make("bench", [
     Node.make("job", {
@@ -60,10 +65,19 @@ const ours = (queueLayer: Layer.Layer<JobQueue.JobQueue, unknown>): Contender =>
       await worker.context()
       return () => worker.dispose()
     },
-    left: () => queue((it) => Effect.map(it.counts, ({ queued, running }) => queued + running)),
+    left: () => runtime.runPromise(left),
     close: () => runtime.dispose()
   }
 }
+
+const leftOf = JobQueue.JobQueue.use((it) => Effect.map(it.counts, ({ queued, running }) => queued + running))
+const leftInSql = SqlClient.SqlClient.use((sql) =>
+  Effect.map(
+    sql<{ n: number }>`SELECT (SELECT count(*) FROM penguiflow_jobs WHERE state = 'ready') +
+      (SELECT count(*) FROM penguiflow_jobs WHERE state = 'running') AS n`,
+    ([row]) => Number(row?.n)
+  )
+)
 
 const pgBoss = (url: string): Contender => {
   const boss = new PgBoss({ connectionString: url, useListenNotify: true })
@@ -201,7 +215,8 @@ export const contenders: Readonly<
   "penguiflow, PostgreSQL": {
     server: "postgres",
     promises: "committed; at least once; one fenced outcome with result; tenants in turn",
-    make: (url) => ours(JobQueueSql.layer().pipe(Layer.provide(Postgres.layer({ url: Redacted.make(url) }))))
+    make: (url) =>
+      ours(JobQueueSql.layer().pipe(Layer.provideMerge(Postgres.layer({ url: Redacted.make(url) }))), leftInSql)
   },
   "pg-boss": {
     server: "postgres",
@@ -221,7 +236,7 @@ export const contenders: Readonly<
   "penguiflow, Redis": {
     server: "redis",
     promises: "in the append-only file; at least once; one fenced outcome with result; tenants in turn",
-    make: (url) => ours(JobQueueRedis.layer().pipe(Layer.provide(NodeRedis.layer({ url }))))
+    make: (url) => ours(JobQueueRedis.layer().pipe(Layer.provide(NodeRedis.layer({ url }))), leftOf)
   },
   "bullmq": {
     server: "redis",
@@ -231,6 +246,6 @@ export const contenders: Readonly<
   "penguiflow, SQLite": {
     server: "file",
     promises: "committed (NORMAL); at least once; one fenced outcome with result; tenants in turn",
-    make: (filename) => ours(JobQueueSql.layer().pipe(Layer.provide(Sqlite.layer({ filename }))))
+    make: (filename) => ours(JobQueueSql.layer().pipe(Layer.provideMerge(Sqlite.layer({ filename }))), leftInSql)
   }
 }

@@ -104,5 +104,9 @@ export const canonical = (value: unknown): string => {
 
 const encoder = new TextEncoder()
 
-/** Bytes of UTF-8. */
-export const bytesOf = (text: string): number => encoder.encode(text).length
+/** Bytes of UTF-8. A look at a short text is a quarter of the encoder's cost, and most are ASCII. */
+export const bytesOf = (text: string): number => {
+  if (text.length > 1024) return encoder.encode(text).length
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 127) return encoder.encode(text).length
+  return text.length
+}

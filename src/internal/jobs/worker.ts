@@ -47,8 +47,10 @@ export const makeCore = (
     size: () => worker.jobs.size,
     available: () => worker.asking.available,
     changed: (change) => {
-      if (change === "ready") worker.taking.ring()
-      else if (change === "cancel" && worker.jobs.size > 0) {
+      if (change === "ready") {
+        worker.mayWait = true
+        worker.taking.ring()
+      } else if (change === "cancel" && worker.jobs.size > 0) {
         worker.cancelAsked = true
         worker.renewing.ring()
       }

@@ -92,13 +92,15 @@ export const frozen = (url: string | undefined, lease: number) =>
   Effect.scoped(Effect.gen(function*() {
     const it = yield* harness(url, { lease })
     const first = it.spawn()
-    yield* ready([first])
+    const second = it.spawn()
+    yield* ready([first, second])
+    // So that the first has both jobs. A second that starts only now might take longer to start than they last.
+    second.process.kill("SIGSTOP")
     yield* enqueue(it, "j", 2, () => lease * 2)
     while (it.ledger().length < 2) yield* pause(20)
-    const second = it.spawn()
-    yield* ready([second])
     const from = Date.now()
     first.process.kill("SIGSTOP")
+    second.process.kill("SIGCONT")
     let taken: number | undefined
     while (taken === undefined && Date.now() - from < lease + 8000) {
       taken = it.ledger().find((line) => line.pid === second.pid)?.at

@@ -43,12 +43,16 @@ export const recording = (worker: WorkerState): Effect.Effect<void> => {
       else refused.push(job)
     }
     if (refused.length > 0) yield* loseAll(worker, refused)
+    // What goes back may be claimed again, and so may the next of a tenant that had as many as it may.
+    worker.mayWait ||= worker.settings.tenantConcurrency !== undefined || settlements.some(goesBack)
     worker.taking.ring()
   })
   return forever(worker, step, worker.settling)
 }
 
 // ----------------------------------------------------------------------------------------------------------- internals
+
+const goesBack = ({ _tag }: Settlement): boolean => _tag === "Returned" || _tag === "Retry"
 
 /** How many of the outcomes that have waited longest go into one write. */
 const fitting = (pending: ReadonlyArray<Pending>, most: number): number => {

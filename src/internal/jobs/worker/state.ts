@@ -98,6 +98,9 @@ export class WorkerState {
   pace: number = Infinity
   /** Tenants that are over their rate, and until when. */
   readonly limited: Map<string, number> = new Map()
+  /** Whether jobs may wait in the queue that could be claimed: what ended here alone is no reason to ask. */
+  mayWait = true
+  /** Whether a claim has failed whose answer may have been lost. */
   lostClaim = false
   cancelAsked = false
   readonly taking: Signal = new Signal()

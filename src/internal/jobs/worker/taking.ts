@@ -1,5 +1,6 @@
 /** Taking jobs: as many as there are places for, of each tenant in turn, and those of workers that fell silent. */
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import type { JobError } from "../../../JobError.ts"
 import { type Claim, tenantsAtOnce } from "../../../JobStore.ts"
 import { forever } from "./asking.ts"
@@ -9,7 +10,9 @@ import type { Running, WorkerState } from "./state.ts"
 
 /** Jobs that take a millisecond at most are claimed ahead: as many as are done in so many, up to so many. */
 const aheadMs = 10
-const mostAhead = 500
+const mostAhead = 1000
+/** Jobs in one claim: while they run, the store looks for the next. */
+const mostAtOnce = 500
 
 /** The loop that claims. */
 export const taking = (worker: WorkerState): Effect.Effect<void> => {
@@ -17,13 +20,24 @@ export const taking = (worker: WorkerState): Effect.Effect<void> => {
   const { concurrency, id, lease, poll, tenantConcurrency } = worker.settings
   let after = ""
   let sweepAt = -Infinity
-  let claimNow = true
+  const claim = (limit: number) =>
+    asking.ask(
+      "claim",
+      store.claim({
+        workerId: id,
+        flows: worker.flows,
+        limit,
+        leaseMs: lease,
+        after,
+        without: overTheirRate(worker),
+        tenantLimit: tenantConcurrency
+      })
+    )
   const step = Effect.gen(function*() {
     if (worker.phase !== "Running") return yield* worker.taking.wait
     if (yield* startHeld(worker)) return
-    const limit = placesFree(worker)
-    if (limit <= 0) {
-      claimNow = true
+    if (placesFree(worker) <= 0) {
+      pump(worker)
       return yield* worker.taking.wait
     }
     if (worker.lostClaim) {
@@ -35,38 +49,33 @@ export const taking = (worker: WorkerState): Effect.Effect<void> => {
       // Jitter: many workers are not to ask at once.
       sweepAt = worker.now() + Math.min(poll * (0.8 + Math.random() * 0.4), Math.max(10, swept.nextMs ?? Infinity))
       if (swept.recovered.length > 0 || swept.dead.length > 0) yield* tookBack(worker, swept.recovered, swept.dead)
-      claimNow ||= swept.ready
+      worker.mayWait ||= swept.ready
     }
-    if (claimNow) {
+    if (worker.mayWait) {
+      worker.mayWait = false
+      const limit = atOnce(worker, placesFree(worker))
       const asked = worker.now()
-      const claims = yield* Effect.onExit(
-        asking.ask(
-          "claim",
-          store.claim({
-            workerId: id,
-            flows: worker.flows,
-            limit,
-            leaseMs: lease,
-            after,
-            without: overTheirRate(worker),
-            tenantLimit: tenantConcurrency
-          })
-        ),
-        (exit) =>
-          Effect.sync(() => {
-            if (exit._tag === "Failure") worker.lostClaim = true
-          })
-      )
-      for (const claim of claims) take(worker, claim, asked)
+      const claiming = yield* Effect.forkChild(claim(limit), { startImmediately: true })
+      // What the last claim brought begins while the store answers to this one.
+      pump(worker)
+      const exit = yield* Fiber.await(claiming)
+      if (exit._tag === "Failure") {
+        worker.lostClaim = true
+        worker.mayWait = true
+        return yield* Effect.failCause(exit.cause)
+      }
+      const claims = exit.value
+      for (const one of claims) take(worker, one, asked)
       const wrapped = after !== "" && claims.length < limit
       // A tenant that got two has seen all others in between: the turn is over.
-      const tenants = new Set(claims.map((claim) => claim.tenant)).size
+      const tenants = new Set(claims.map(({ tenant }) => tenant)).size
       const allSeen = tenants < claims.length && tenants < tenantsAtOnce
       after = wrapped || allSeen ? "" : lastTenant(claims, after)
-      claimNow = wrapped || claims.length === limit || claims.length > concurrency
-      if (claimNow) return
+      worker.mayWait ||= wrapped || claims.length === limit || claims.length > concurrency
+      if (worker.mayWait && placesFree(worker) > 0) return
     }
-    claimNow = yield* worker.taking.waitFor(Math.max(1, Math.min(sweepAt - worker.now(), poll)))
+    pump(worker)
+    yield* worker.taking.waitFor(Math.max(1, Math.min(sweepAt - worker.now(), poll)))
   })
   return forever(worker, step, worker.taking)
 }
@@ -85,6 +94,9 @@ const placesFree = (worker: WorkerState): number => {
 
 const placesAhead = ({ pace, settings }: WorkerState): number =>
   pace > 1 ? 0 : Math.min(mostAhead, Math.floor(settings.concurrency * aheadMs / Math.max(0.1, pace)))
+
+const atOnce = ({ settings }: WorkerState, free: number): number =>
+  free <= settings.concurrency ? free : Math.min(free, Math.max(settings.concurrency, mostAtOnce))
 
 /** Tenants that are over their rate. */
 const overTheirRate = (worker: WorkerState): ReadonlyArray<string> => {
@@ -123,7 +135,6 @@ const take = (worker: WorkerState, claim: Claim, asked: number): void => {
   if (worker.jobs.size === 1) worker.renewing.ring()
   if (job.stage === "Held") return
   worker.ahead.push(job)
-  pump(worker)
 }
 
 /** A suspect runs with nobody beside it: once all others have ended. True where this was something to do. */
