@@ -16,7 +16,9 @@ import * as FlowCli from "../FlowCli.ts"
 import * as FlowHttp from "../FlowHttp.ts"
 import { JobQueue } from "../JobQueue.ts"
 import * as HttpServerNode from "../layers/HttpServerNode.ts"
+import * as JobMetrics from "../layers/JobMetrics.ts"
 import * as JobQueueMemory from "../layers/JobQueueMemory.ts"
+import * as MetricsObserver from "../layers/MetricsObserver.ts"
 import * as MigrationReportsMemory from "../layers/MigrationReportsMemory.ts"
 import * as MigrationReportsSql from "../layers/MigrationReportsSql.ts"
 import * as TraceStoreMemory from "../layers/TraceStoreMemory.ts"
@@ -44,7 +46,8 @@ export const serve = (
       const places = yield* placesOf(asked)
       const services = yield* built("the layer of the flows can't be built", program.layer, theirs, asked)
       const stores = yield* built("the stores can't be used", storesOf(asked, places, services), own, asked)
-      const context = Context.merge(services, stores) as Context.Context<JobQueue>
+      const counting = yield* Layer.buildWithScope(MetricsObserver.layer(), own)
+      const context = Context.merge(Context.merge(counting, services), stores) as Context.Context<JobQueue>
       served = yield* Scope.make()
       const auth = token === undefined ? Layer.empty : FlowHttp.bearer(token)
       const http = FlowHttp.layer(program.flows, {
@@ -67,6 +70,9 @@ export const serve = (
           Scope.provide(own)
         )
         yield* Effect.forkIn(telling(held), own, { startImmediately: true })
+        yield* Layer.buildWithScope(JobMetrics.layer(), own).pipe(
+          Effect.provideContext(Context.add(context, Worker.Worker, held))
+        )
       }
       const url = HttpServer.formatAddress(Context.get(server, HttpServer.HttpServer).address)
       const names = program.flows.map((flow) => flow.name).join(", ")

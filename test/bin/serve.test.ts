@@ -84,7 +84,8 @@ describe("penguiflow serve", () => {
         const first = new TextDecoder().decode((await reader.read()).value)
         await reader.cancel()
         const page = await get(`${url}/`)
-        return { url, run, job, traces: traces.traces.length, first, page: page.status }
+        const metrics = (await get(`${url}/metrics`)).text.split("\n")
+        return { url, run, job, traces: traces.traces.length, first, page: page.status, metrics }
       })
       assert.deepStrictEqual(answer!.run.json["results"], ["ice shipped"])
       assert.include(answer!.job, "snow shipped")
@@ -92,6 +93,8 @@ describe("penguiflow serve", () => {
       // Both traces, that of the job too.
       assert.match(answer!.first, /"orders":\{"open":0,"started":2,"succeeded":2/)
       assert.strictEqual(answer!.page, 200)
+      assert.include(answer!.metrics, "penguiflow_traces_ended_total{flow=\"orders\",outcome=\"succeeded\"} 2")
+      assert.include(answer!.metrics, "penguiflow_job_wait_seconds_count{flow=\"orders\"} 1")
       assert.deepStrictEqual([ended.code, ended.out], [0, `${answer!.url}\n`])
       assert.strictEqual(
         ended.said[0],
