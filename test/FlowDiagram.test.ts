@@ -227,5 +227,10 @@ describe("what is drawn on demand", () => {
     assert.strictEqual(details({ validate: "none", concurrency: 1 }), "1 at once, not validated")
     assert.strictEqual(details({ validate: "input" }), "validates input only")
     assert.isUndefined(details({}))
+    const each = Node.forEach(number("n", Effect.succeed, { timeout: "2 seconds" }), { concurrency: 3 })
+    assert.include(
+      Flow.toGraphViz(Flow.make("f", [each.to()]), { policies: true }),
+      "n × each\\n3 items at once, each item: timeout 2 s"
+    )
   })
 })

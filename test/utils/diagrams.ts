@@ -171,6 +171,31 @@ const nestedFlow = (): Flow.Any => {
   return flow
 }
 
+/** A flow of numbers, subflows in it and edges that lead back, as its seed has it. */
+export const random = (seed: number): Flow.Any => {
+  let state = seed
+  const next = (below: number): number => {
+    state = state * 48271 % 2147483647
+    return state % below
+  }
+  const flowOf = (name: string, depth: number, size: number): Flow.Flow<string, number, number> => {
+    const nodes = Array.from({ length: size }, (_, n): Node.Node<string, number, number> => {
+      const own = `${name}${n}${"x".repeat(next(4) === 0 ? next(30) : 0)}`
+      return depth > 0 && next(4) === 0
+        ? Node.named(Node.fromFlow(flowOf(`${own}.`, depth - 1, 1 + next(5))), own)
+        : step(own)
+    })
+    const targets = nodes.map(() => new Set<Node.Node<string, number, number>>())
+    for (let at = 1; at < size; at++) {
+      targets[Math.max(0, at - 1 - next(3))]!.add(nodes[at]!)
+      if (next(4) === 0) targets[at]!.add(nodes[1 + next(size - 1)]!)
+    }
+    const rows = nodes.map((node, at) => node.to(...targets[at]!))
+    return Flow.make(name, rows, { maxHops: 3 })
+  }
+  return flowOf("n", 2, 4 + next(12))
+}
+
 /** All of them, by what is special about them. */
 export const flows: Readonly<Record<string, Flow.Any>> = {
   trip,
@@ -183,5 +208,6 @@ export const flows: Readonly<Record<string, Flow.Any>> = {
   hostile,
   wide,
   long,
-  nested: nestedFlow()
+  nested: nestedFlow(),
+  ...Object.fromEntries(Array.from({ length: 12 }, (_, n) => [`random ${n}`, random(1 + 7919 * n)]))
 }

@@ -50,7 +50,12 @@ export const arrange = (picture: Picture): Drawing => {
     const [start, end] = [ends[0]!, ends[1]!]
     // What leads back leaves where others arrive, and arrives where others leave.
     const [out, into] = start.at.x < end.at.x ? ["right", "left"] as const : ["left", "right"] as const
-    return wayOf(portOf(start.form, start.at, out), bends, portOf(end.form, end.at, into), columns)
+    return wayOf(
+      { ...portOf(start.form, start.at, out), column: start.at.x },
+      bends,
+      { ...portOf(end.form, end.at, into), column: end.at.x },
+      columns
+    )
   }
   const arrows = picture.arrows.map((arrow, at): DrawnArrow => {
     const { bends, label } = placed.edges[at]!

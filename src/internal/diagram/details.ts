@@ -41,6 +41,7 @@ const costs = (flow: { readonly name: string }) => {
 
 const policy = (triesAreSaid: boolean) => (step: Step): string => {
   const validate = step.definition.policy?.validate ?? "both"
+  const item = step.kind === "each" ? policy(false)(step.inner!.steps[0]!) : ""
   return list([
     // Attempts do not depend on how long each takes.
     step.retry === undefined || triesAreSaid ? "" : tries(retriesOf(step.retry, Infinity).attempts),
@@ -49,7 +50,8 @@ const policy = (triesAreSaid: boolean) => (step: Step): string => {
     step.concurrency === undefined ? "" : `${step.concurrency} at once`,
     step.kind === "each" ? `${step.definition.concurrency} items at once` : "",
     step.budget === undefined ? "" : `budget ${step.budget}`,
-    validate === "both" ? "" : validate === "none" ? "not validated" : `validates ${validate} only`
+    validate === "both" ? "" : validate === "none" ? "not validated" : `validates ${validate} only`,
+    item === "" ? "" : `each item: ${item}`
   ])
 }
 

@@ -34,8 +34,9 @@ export interface Placed extends Size {
   readonly edges: ReadonlyArray<{ readonly bends: ReadonlyArray<Point>; readonly label: Point | undefined }>
 }
 
+const margin = 16
 /** Room between nodes above one another, between edges, between what stands one after the other, and around the whole. */
-const room = { nodesep: 34, edgesep: 26, ranksep: 64, marginx: 16, marginy: 16 }
+const room = { nodesep: 34, edgesep: 26, ranksep: 64, marginx: margin, marginy: margin }
 
 export const place = ({ edges, frames, nodes }: ToPlace): Placed => {
   const graph: Graph = new Dagre.Graph({ compound: true, multigraph: true, directed: true })
@@ -52,22 +53,31 @@ export const place = ({ edges, frames, nodes }: ToPlace): Placed => {
     graph.setEdge(`n${from}`, `n${to}`, label === undefined ? {} : { ...label, labelpos: "c" }, `e${at}`)
   })
   layOut(graph)
+  const ends = edges.map(({ from, to }, at) => graph.edge({ v: `n${from}`, w: `n${to}`, name: `e${at}` }))
+  // The library's own size leaves out the lanes of edges.
+  const xs = ends.flatMap(({ points }) => points.map(({ x }) => x))
+  const ys = ends.flatMap(({ points }) => points.map(({ y }) => y))
+  const { height, width } = graph.graph()
+  const [left, top] = [least([margin, ...xs]) - margin, least([margin, ...ys]) - margin]
+  const [right, bottom] = [most([width - margin, ...xs]) + margin, most([height - margin, ...ys]) + margin]
   const placeOf = (name: string): Place => {
     const { height, width, x, y } = graph.node(name)
-    return { x, y, width, height }
+    return { x: x - left, y: y - top, width, height }
   }
-  const { height, width } = graph.graph()
   return {
-    width,
-    height,
+    width: right - left,
+    height: bottom - top,
     nodes: new Map(nodes.map(({ id }) => [id, placeOf(`n${id}`)])),
     frames: new Map(frames.map(({ id }) => [id, placeOf(`f${id}`)])),
-    edges: edges.map(({ from, label, to }, at) => {
-      const { points, x, y } = graph.edge({ v: `n${from}`, w: `n${to}`, name: `e${at}` })
-      return { bends: points.slice(1, -1), label: label === undefined ? undefined : { x: x!, y: y! } }
-    })
+    edges: ends.map(({ points, x, y }, at) => ({
+      bends: points.slice(1, -1).map((point) => ({ x: point.x - left, y: point.y - top })),
+      label: edges[at]!.label === undefined ? undefined : { x: x! - left, y: y! - top }
+    }))
   }
 }
+
+const least = (numbers: ReadonlyArray<number>): number => numbers.reduce((a, b) => Math.min(a, b))
+const most = (numbers: ReadonlyArray<number>): number => numbers.reduce((a, b) => Math.max(a, b))
 
 const layOut = (graph: Graph): void => {
   try {

@@ -18,27 +18,33 @@ export const columnsOf = (places: Iterable<Place>): ReadonlyMap<number, number> 
   return columns
 }
 
+/** Where an edge begins or ends: at a node's side, and the middle of the column that the node stands in. */
+export interface End extends Point {
+  readonly column: number
+}
+
 /**
  * From one node's side to another's.
  *
- * The layout keeps a lane free for the edge in each column that it passes. It goes level through the whole column, and
- * changes lanes between columns, where no node stands: so it touches none.
+ * The layout keeps a lane free for the edge in each column that it passes, and nodes have theirs. It goes level through
+ * the whole column, and changes lanes between columns, where no node stands: so it touches none.
  */
 export const wayOf = (
-  from: Point,
+  from: End,
   bends: ReadonlyArray<Point>,
-  to: Point,
+  to: End,
   columns: ReadonlyMap<number, number>
 ): Way => {
-  const forwards = from.x < to.x
-  const step = forwards ? 1 : -1
-  const points: Array<Point> = [from]
-  for (const { x, y } of bends) {
-    const half = (columns.get(Math.round(x)) ?? 0) / 2
-    points.push({ x: x - step * half, y }, { x: x + step * half, y })
-  }
+  const step = from.column < to.column ? 1 : -1
+  const half = (x: number): number => (columns.get(Math.round(x)) ?? 0) / 2
   const end = { x: to.x - step * head, y: to.y }
-  points.push(end)
+  const points: ReadonlyArray<Point> = [
+    from,
+    { x: from.column + step * half(from.column), y: from.y },
+    ...bends.flatMap(({ x, y }) => [{ x: x - step * half(x), y }, { x: x + step * half(x), y }]),
+    { x: Math.min(step * end.x, step * to.column - half(to.column)) * step, y: to.y },
+    end
+  ]
   const line = [`M${n(from.x)} ${n(from.y)}`]
   for (let at = 1; at < points.length; at++) {
     const [a, b] = [points[at - 1]!, points[at]!]
