@@ -9,6 +9,7 @@ import * as JobQueueMemory from "penguiflow/layers/JobQueueMemory"
 import * as MetricsObserver from "penguiflow/layers/MetricsObserver"
 import * as MigrationReportsMemory from "penguiflow/layers/MigrationReportsMemory"
 import * as TraceStoreMemory from "penguiflow/layers/TraceStoreMemory"
+import * as Worker from "penguiflow/Worker"
 import { type Answer, ask, eventually, post, type Sent, serving, sse, type Wire } from "./utils/http.ts"
 
 class Refused extends Schema.TaggedError<Refused>()("Refused", { at: Schema.DateFromString }) {
@@ -457,7 +458,7 @@ describe("FlowHttp", () => {
   })
 
   describe("jobs", () => {
-    it.live("are stored, run by a worker, seen, cancelled, retried and forgotten", () =>
+    it.live("are stored, seen, cancelled, retried and forgotten", () =>
       Effect.gen(function*() {
         const queue = JobQueueMemory.layer()
         const { base } = yield* serving([total], {}, queue)
@@ -476,6 +477,18 @@ describe("FlowHttp", () => {
         assert.deepStrictEqual((yield* post(`${base}/api/jobs/j1/retry`, "")).json, { requeued: 1 })
         assert.deepStrictEqual((yield* ask(`${base}/api/jobs/j1`, { method: "DELETE" })).json, { purged: 1 })
         assert.strictEqual((yield* ask(`${base}/api/jobs/j1`)).status, 404)
+      }).pipe(Effect.scoped))
+
+    it.live("that a worker beside the server runs are seen as they run", () =>
+      Effect.gen(function*() {
+        const { base } = yield* serving([total], { above: Worker.layer(total) }, JobQueueMemory.layer())
+        yield* post(`${base}/api/flows/total/jobs?id=seen`, order)
+        const { data } = yield* snapshotWhere(base, ({ total }) => total.succeeded === 1)
+        assert.strictEqual(data.recent[0].traceId, "job-seen")
+        const job = yield* ask(`${base}/api/jobs/seen`).pipe(
+          Effect.repeat({ until: ({ json }) => json.state === "done", times: 1000 })
+        )
+        assert.deepStrictEqual(job.json.results, [{ total: 5, at: "1970-01-01T00:00:00.000Z" }])
       }).pipe(Effect.scoped))
 
     it.live("are not there without a queue", () =>

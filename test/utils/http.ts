@@ -15,13 +15,18 @@ export interface Place {
 /** Serves for as long as the scope is open; `under` is what the flows and the server need or may use. */
 export const serving = <const Flows extends ReadonlyArray<Flow.Any>, A = never>(
   flows: Flows,
-  options?: FlowHttp.Options & { readonly node?: HttpServerNode.Options },
+  options?: FlowHttp.Options & {
+    readonly node?: HttpServerNode.Options
+    /** What is made under the server's layer. */
+    readonly above?: Layer.Layer<never, never, A>
+  },
   under: Layer.Layer<A> = Layer.empty as unknown as Layer.Layer<A>
 ): Effect.Effect<Place, never, Scope.Scope | Exclude<Flows[number]["~services"], A | Scope.Scope>> =>
   Effect.map(
     Effect.flatMap(
       Layer.build(
-        FlowHttp.layer(flows, options).pipe(
+        (options?.above ?? Layer.empty as Layer.Layer<never, never, A>).pipe(
+          Layer.provideMerge(FlowHttp.layer(flows, options)),
           Layer.provide(under),
           Layer.provideMerge(HttpServerNode.layer({ port: 0, ...options?.node })),
           Layer.orDie

@@ -1,6 +1,7 @@
 /** What every request passes before anything of it is looked at: who it says it speaks to, where it comes from, who sends it. */
 import * as Effect from "effect/Effect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
+import * as Response from "effect/http/HttpServerResponse"
 import { type Refusal, refusal } from "./errors.ts"
 
 /** Who may ask. */
@@ -33,6 +34,34 @@ export const guard = (
 
 /** Without data in them: the page that asks for the credentials. */
 const isPublic = (path: string): boolean => path === "/" || path.startsWith("/assets/")
+
+/** What a page of a listed origin must be told so that its browser lets it read the answer; nothing for all others. */
+export const sharedWith = (
+  request: HttpServerRequest,
+  origins: ReadonlySet<string>
+): Readonly<Record<string, string>> => {
+  const { origin } = request.headers
+  return origin !== undefined && origins.has(origin.toLowerCase())
+    ? { "access-control-allow-origin": origin, vary: "origin" }
+    : {}
+}
+
+/** What a browser asks before it lets such a page send a request; undefined where it does not ask. */
+export const preflight = (
+  request: HttpServerRequest,
+  origins: ReadonlySet<string>
+): Response.HttpServerResponse | undefined =>
+  request.method === "OPTIONS" && request.headers["access-control-request-method"] !== undefined &&
+    "vary" in sharedWith(request, origins)
+    ? Response.empty({
+      status: 204,
+      headers: {
+        "access-control-allow-methods": "GET, POST, DELETE",
+        "access-control-allow-headers": "authorization, content-type, last-event-id, traceparent",
+        "access-control-max-age": "600"
+      }
+    })
+    : undefined
 
 // ----------------------------------------------------------------------------------------------------------- internals
 

@@ -18,7 +18,7 @@ import * as JobQueue from "../../JobQueue.ts"
 import * as Migration from "../../Migration.ts"
 import * as TraceStore from "../../TraceStore.ts"
 import { ofUnknown, Refusal, refusal, toResponse } from "./errors.ts"
-import { type Check, guard, type GuardOptions, headersOfAll, loopbackNames } from "./guards.ts"
+import { type Check, guard, type GuardOptions, headersOfAll, loopbackNames, preflight, sharedWith } from "./guards.ts"
 import type { Hosting } from "./hosting.ts"
 import { Live } from "./live.ts"
 import { methodsOf, routes } from "./routes.ts"
@@ -146,11 +146,14 @@ const handled = (
   return Effect.contextWith((context: Context.Context<HttpServerRequest>) => {
     const request = Context.get(context, HttpServerRequest)
     const [path] = request.url.split("?", 1)
-    return guard(request, path!, options).pipe(
-      Effect.andThen(app),
+    const asked = preflight(request, options.origins)
+    const answer = asked === undefined
+      ? Effect.andThen(guard(request, path!, options), app)
+      : Effect.succeed(asked)
+    return answer.pipe(
       Effect.catchCause((cause) => refused(cause, request, path!)),
       Effect.map((response) => {
-        const all = Response.setHeaders(response, headersOfAll)
+        const all = Response.setHeaders(response, { ...headersOfAll, ...sharedWith(request, options.origins) })
         return "content-security-policy" in response.headers
           ? all
           : Response.setHeader(all, "content-security-policy", "default-src 'none'; frame-ancestors 'none'")

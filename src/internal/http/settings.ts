@@ -32,7 +32,7 @@ export interface Options {
   readonly streamBuffer?: number | undefined
   /** How long a detached stream can be resumed after its end; default 1 minute. */
   readonly streamRetention?: Duration.Input | undefined
-  /** Detached streams that are kept at once; beyond them 429. Default 256. */
+  /** Detached streams that are kept at once, the oldest that have ended giving way; beyond them 429. Default 256. */
   readonly maxDetached?: number | undefined
   /** Serves addresses that others can reach although there is no `Auth`. Default false. */
   readonly allowUnauthenticated?: boolean | undefined
@@ -41,7 +41,7 @@ export interface Options {
    * none besides, and any where there is `Auth` and the address is not loopback.
    */
   readonly hosts?: "any" | ReadonlyArray<string> | undefined
-  /** Origins of pages elsewhere that may send requests: `["https://example.org"]`. Default none. */
+  /** Origins of pages elsewhere that may send requests and read answers: `["https://example.org"]`. Default none. */
   readonly origins?: ReadonlyArray<string> | undefined
   /** Names of migrations whose reports are served, where a `Migration.Reports` is there. Default none. */
   readonly migrations?: ReadonlyArray<string> | undefined

@@ -103,7 +103,9 @@ export class Streams {
       if (detach) {
         const known = this.#detached.get(traceId)
         if (known !== undefined && !known.ring.ended) return Effect.fail(duplicate(traceId))
-        if (known === undefined && this.#detached.size >= this.#limits.maxDetached) return Effect.fail(full)
+        if (known === undefined && this.#detached.size >= this.#limits.maxDetached && !this.#makeRoom()) {
+          return Effect.fail(full)
+        }
       }
       const session = new Session(this.#limits.streamBuffer, !detach)
       if (detach) this.#detached.set(traceId, session)
@@ -135,6 +137,14 @@ export class Streams {
       const at = lastId !== undefined && /^\d{1,15}$/.test(lastId) ? Math.min(Number(lastId), session.ring.last) : 0
       return this.#readers.answer({ next: session.next({ at }), watching: false })
     })
+
+  /** Forgets the oldest of those that have ended. */
+  #makeRoom(): boolean {
+    for (const [traceId, { ring }] of this.#detached) {
+      if (ring.ended) return this.#detached.delete(traceId)
+    }
+    return false
+  }
 
   #run(
     running: Running,
@@ -174,7 +184,7 @@ export class Streams {
 const duplicate = (traceId: string): Refusal =>
   refusal(409, "DUPLICATE_TRACE", "A detached stream with this id is open: resume it, or take another id", { traceId })
 
-const full = refusal(429, "TOO_MANY_STREAMS", "Too many detached streams are kept: try again later")
+const full = refusal(429, "TOO_MANY_STREAMS", "Too many detached streams are open: try again later")
 
 class Unwritable {
   readonly _tag = "Unwritable"
