@@ -43,6 +43,8 @@ export interface TraceStarted extends Base {
   readonly tenant: string
   /** The caller's span, where there was one, as W3C's `traceparent` header. */
   readonly traceparent?: string | undefined
+  /** How long it waited for a place among `maxInFlight`; left out where it did not. */
+  readonly waitedMs?: number | undefined
 }
 /** An attempt at a node began. */
 export interface NodeStarted extends OfNode {
@@ -162,7 +164,8 @@ export const FlowEvent: Schema.Codec<FlowEvent, unknown> = Schema.Union([
     ...ofTrace,
     ...instant,
     tenant: Schema.String,
-    traceparent: Schema.optional(Schema.String)
+    traceparent: Schema.optional(Schema.String),
+    waitedMs: Schema.optional(Schema.Number)
   }),
   Schema.TaggedStruct("NodeStarted", { ...ofNode, ...instant }),
   Schema.TaggedStruct("NodeSucceeded", { ...ofNode, ...lasting }),

@@ -86,7 +86,8 @@ export class Hub {
     const span = Context.getOrUndefined(trace.context, Tracer.ParentSpan)
     // An object only where there is a span: a trace that is watched and has none allocates nothing.
     const more = span === undefined ? tenant : { tenant, span }
-    this.#note(kinds.TraceStarted, trace, undefined, undefined, at, undefined, more)
+    const waitedMs = since(trace.queuedAt, at)
+    this.#note(kinds.TraceStarted, trace, undefined, undefined, at, waitedMs === 0 ? undefined : waitedMs, more)
   }
 
   nodeStarted(trace: Trace, node: string, attempt: number, at: number): void {

@@ -179,7 +179,8 @@ const makeEvent = (
         attempt: undefined,
         at,
         durationMs: undefined,
-        ...(typeof more === "string" ? { tenant: more } : callerOf(more as Caller))
+        ...(typeof more === "string" ? { tenant: more } : callerOf(more as Caller)),
+        ...(durationMs > 0 ? { waitedMs: durationMs } : undefined)
       }
     case kinds.TraceSucceeded:
       return {

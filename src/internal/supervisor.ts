@@ -115,6 +115,7 @@ export class Supervisor {
       this.#take(trace)
       this.#start(trace)
     } else {
+      if (this.hub.listening) trace.queuedAt = this.clock.currentTimeMillisUnsafe()
       this.#waiting.add(trace)
       this.#armDeadline(trace)
     }

@@ -97,6 +97,8 @@ export class Trace {
   /** Whether it has begun: accepted, for one that was emitted. */
   taken = false
   startedAt: number = unknownTime
+  /** Since when it waits for a place, where it has to and somebody watches. */
+  queuedAt: number = unknownTime
   failedAt: { readonly node: string; readonly attempt: number } | undefined
   /** The branches that run in fibers of their own: who is named when one is stuck. */
   walks: Set<Walk> | undefined

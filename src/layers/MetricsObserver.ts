@@ -6,6 +6,7 @@
  * | `penguiflow_traces_started_total` | counter | `flow` |
  * | `penguiflow_traces_ended_total` | counter | `flow`, `outcome`: `succeeded`, `failed`, `cancelled` |
  * | `penguiflow_traces_in_flight` | gauge | `flow` |
+ * | `penguiflow_trace_wait_seconds` | histogram: for a place among `maxInFlight` | `flow` |
  * | `penguiflow_trace_duration_seconds` | histogram | `flow`, `outcome` |
  * | `penguiflow_node_attempts_total` | counter | `flow`, `node`, `outcome`: `succeeded`, `failed`, `timed_out`, `interrupted`, `left_behind` |
  * | `penguiflow_node_duration_seconds` | histogram | `flow`, `node` |
@@ -89,6 +90,10 @@ const definitions = (boundaries: ReadonlyArray<number>) => ({
   started: counter("penguiflow_traces_started_total", "Traces that were admitted and began"),
   ended: counter("penguiflow_traces_ended_total", "Traces that ended, by outcome"),
   inFlight: Metric.gauge("penguiflow_traces_in_flight", { description: "Traces that have begun and not ended" }),
+  waitSeconds: Metric.histogram("penguiflow_trace_wait_seconds", {
+    description: "How long messages waited for a place in their runtime",
+    boundaries
+  }),
   traceSeconds: Metric.histogram("penguiflow_trace_duration_seconds", {
     description: "How long traces took, by outcome",
     boundaries
@@ -198,6 +203,7 @@ class Counting {
   #started(event: FlowEvent & { readonly _tag: "TraceStarted" }, context: Context.Context<never>): void {
     const labels = this.#ofTrace(event.flow, event.tenant)
     this.#add("started", labels, 1, context)
+    this.#add("waitSeconds", labels, (event.waitedMs ?? 0) / 1000, context)
     this.#of("inFlight", labels).modifyUnsafe(1, context)
     const key = `${event.flow}\0${event.traceId}`
     const open = this.#open.get(key)

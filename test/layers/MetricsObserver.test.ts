@@ -1,10 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Layer, Metric } from "effect"
+import { Deferred, Effect, Fiber, Layer, Metric, Schema } from "effect"
 import { TestClock } from "effect/testing"
-import { Flow, type FlowEvent, FlowObserver, FlowRuntime } from "penguiflow"
+import { Flow, FlowEvent, FlowObserver, FlowRuntime } from "penguiflow"
 import * as MetricsObserver from "penguiflow/layers/MetricsObserver"
 import { start } from "../utils/effects.ts"
-import { add, never } from "../utils/nodes.ts"
+import { add, never, number } from "../utils/nodes.ts"
 import { type Order, under } from "./watchedFlow.ts"
 
 /** A registry of its own, so that tests count only their own. */
@@ -47,6 +47,7 @@ describe("MetricsObserver", () => {
           yield* Fiber.join(fiber)
         }))
       assert.deepStrictEqual(yield* numbers, {
+        "trace_wait_seconds flow=orders": 0,
         "traces_started_total flow=orders": 4,
         "traces_in_flight flow=orders": 0,
         "traces_ended_total flow=orders outcome=succeeded": 1,
@@ -73,6 +74,28 @@ describe("MetricsObserver", () => {
         "compensations_total flow=orders node=reserve outcome=undone": 3,
         "parts_total flow=orders node=pack/wrap": 3
       })
+    }).pipe(Effect.provide(registry())))
+
+  it.effect("sums how long messages waited for a place in their runtime", () =>
+    Effect.gen(function*() {
+      const slow = number("slow", (n) => Effect.as(Effect.sleep("3 seconds"), n))
+      const seen: Array<FlowEvent.FlowEvent> = []
+      const watching = FlowObserver.layer({
+        name: "waits",
+        observe: (events) => Effect.sync(() => void seen.push(...events.filter(({ _tag }) => _tag === "TraceStarted")))
+      })
+      yield* Effect.gen(function*() {
+        const runtime = yield* FlowRuntime.make(Flow.make("slow", [slow.to()]), { maxInFlight: 1 })
+        const fibers = yield* Effect.forEach([1, 2, 3], (n) => start(runtime.run(n)))
+        yield* TestClock.adjust("9 seconds")
+        yield* Fiber.joinAll(fibers)
+      }).pipe(Effect.scoped, Effect.provide(Layer.merge(MetricsObserver.layer(), watching)))
+      assert.strictEqual((yield* numbers)["trace_wait_seconds flow=slow"], 9)
+      const waits = seen.map((event) => event._tag === "TraceStarted" ? event.waitedMs : NaN)
+      assert.deepStrictEqual(waits, [undefined, 3000, 6000])
+      const codec = Schema.fromJsonString(FlowEvent.FlowEvent)
+      const texts = seen.map((event) => Schema.encodeSync(codec)(event))
+      assert.deepStrictEqual(texts.map((text) => Schema.decodeSync(codec)(text)), seen)
     }).pipe(Effect.provide(registry())))
 
   it.effect("the gauge is how many traces are open, of all runtimes of the flow", () =>
