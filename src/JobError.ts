@@ -91,6 +91,8 @@ export interface QueueUnavailable {
   /** Whether a write took effect: `"unknown"` where the answer got lost. Writing again with the same id is safe. */
   readonly stored: "no" | "unknown"
   readonly cause: unknown
+  /** True: not the store was at fault but what it was given, which it will never take. */
+  readonly refused?: true | undefined
 }
 
 /** Why a queue refused, or how a job ended. */
@@ -184,6 +186,16 @@ export class JobError extends Base {
 /** Whether a value is a {@link JobError}. */
 export const isJobError = (u: unknown): u is JobError => u instanceof JobError
 
-/** That a store does not answer, or refuses: what a backend fails with. */
-export const unavailable = (operation: string, cause: unknown, stored: "no" | "unknown", message: string): JobError =>
-  new JobError({ jobId: undefined, reason: { _tag: "QueueUnavailable", operation, stored, cause }, message })
+/** That a store does not answer, or refuses what it was given: what a backend fails with. */
+export const unavailable = (
+  operation: string,
+  cause: unknown,
+  stored: "no" | "unknown",
+  message: string,
+  refused = false
+): JobError =>
+  new JobError({
+    jobId: undefined,
+    reason: { _tag: "QueueUnavailable", operation, stored, cause, ...(refused ? { refused } : undefined) },
+    message
+  })

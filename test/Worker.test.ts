@@ -12,25 +12,39 @@ import * as Worker from "penguiflow/Worker"
 /** A store that does as the memory's does, until it is told otherwise. */
 const obedient = () => {
   const store = makeStore()
-  const state = { fail: new Set<string>(), hang: new Set<string>(), calls: new Map<string, number>() }
+  const state = {
+    fail: new Set<string>(),
+    hang: new Set<string>(),
+    slow: new Map<string, number>(),
+    calls: new Map<string, number>()
+  }
+  /** What becomes of results, where it is not what becomes of all outcomes. */
+  const fate: { results: "no room" | "refused" | undefined } = { results: undefined }
   const wrap = <A>(name: string, effect: Effect.Effect<A, JobError>): Effect.Effect<A, JobError> =>
     Effect.suspend(() => {
       state.calls.set(name, (state.calls.get(name) ?? 0) + 1)
       if (state.hang.has(name) || state.hang.has("all")) return Effect.uninterruptible(Effect.never)
-      return state.fail.has(name) || state.fail.has("all")
-        ? Effect.fail(unavailable(name, "gone", "no", "gone"))
-        : effect
+      if (state.fail.has(name) || state.fail.has("all")) return Effect.fail(unavailable(name, "gone", "no", "gone"))
+      // It takes effect at once, and the answer comes late.
+      const late = state.slow.get(name)
+      return late === undefined ? effect : Effect.tap(effect, () => Effect.uninterruptible(Effect.sleep(late)))
     })
   const wrapped: JobStore.JobStore = {
     ...store,
     claim: (request) => wrap("claim", store.claim(request)),
     start: (lease) => wrap("start", store.start(lease)),
     renew: (leases, options) => wrap("renew", store.renew(leases, options)),
-    settle: (settlements) => wrap("settle", store.settle(settlements)),
+    settle: (settlements) =>
+      wrap(
+        "settle",
+        settlements.some((it) => it._tag === "Done") && fate.results !== undefined
+          ? Effect.fail(unavailable("settle", "no", "no", "no", fate.results === "refused"))
+          : store.settle(settlements)
+      ),
     sweep: (flows) => wrap("sweep", store.sweep(flows)),
     disown: (workerId, known) => wrap("disown", store.disown(workerId, known))
   }
-  return { ...state, store, wrapped, layer: Layer.effect(JobQueue.JobQueue, JobQueue.make(wrapped)) }
+  return { ...state, fate, store, wrapped, layer: Layer.effect(JobQueue.JobQueue, JobQueue.make(wrapped)) }
 }
 
 const flowOf = <E extends { readonly _tag: string } = never>(
@@ -167,6 +181,28 @@ describe("Worker", () => {
         yield* pass(6000, 100)
         assert.strictEqual((yield* stateOf("a"))?.state, "done")
         assert.strictEqual(runs, 1)
+      })).pipe(Effect.provide(layer))
+    }))
+
+  it.effect("a result waits for as long as the store has no room for it; one that it never takes is said so", () =>
+    Effect.gen(function*() {
+      const { fate, layer } = obedient()
+      const flow = flowOf(Effect.succeed)
+      yield* Effect.scoped(Effect.gen(function*() {
+        const queue = yield* JobQueue.JobQueue
+        yield* Layer.build(worker(flow))
+        fate.results = "no room"
+        yield* queue.enqueue(flow, "x", { id: "a" })
+        yield* pass(60_000, 100)
+        assert.strictEqual((yield* stateOf("a"))?.state, "running")
+        fate.results = undefined
+        yield* pass(7000, 100)
+        assert.strictEqual((yield* stateOf("a"))?.state, "done")
+        fate.results = "refused"
+        yield* queue.enqueue(flow, "x", { id: "b" })
+        yield* pass(20_000, 100)
+        const job = yield* stateOf("b")
+        assert.deepStrictEqual([job?.state, job?.failure?.code], ["dead", "UNSTORABLE_RESULT"])
       })).pipe(Effect.provide(layer))
     }))
 
@@ -322,6 +358,28 @@ describe("Worker", () => {
         const counts = yield* queue.counts
         assert.deepStrictEqual([counts.queued, counts.running, counts.done], [19, 0, 20])
         for (const job of yield* queue.list({ state: "queued" })) assert.strictEqual(job.attempts, 0)
+      })).pipe(Effect.provide(layer))
+    }))
+
+  it.effect("jobs that come of a claim while the worker shuts down go back at once, and have not begun", () =>
+    Effect.gen(function*() {
+      const { layer, slow } = obedient()
+      let began = 0
+      const flow = flowOf((input) => Effect.sync(() => (began++, input)))
+      yield* Effect.scoped(Effect.gen(function*() {
+        const queue = yield* JobQueue.JobQueue
+        const service = Context.get(yield* Layer.build(worker(flow)), Worker.Worker)
+        yield* pass(100)
+        slow.set("claim", 300)
+        yield* queue.enqueue(flow, "x", { id: "a" })
+        yield* pass(100)
+        const down = yield* Effect.forkChild(service.shutdown({ grace: 0 }), { startImmediately: true })
+        yield* pass(50)
+        assert.strictEqual((yield* stateOf("a"))?.state, "running")
+        yield* pass(300)
+        assert.deepStrictEqual(yield* Fiber.join(down), { drained: 0, returned: [], abandoned: [] })
+        const job = yield* stateOf("a")
+        assert.deepStrictEqual([job?.state, job?.crashes, job?.failures, began], ["queued", 0, 0, 0])
       })).pipe(Effect.provide(layer))
     }))
 

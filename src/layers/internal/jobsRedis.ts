@@ -174,7 +174,8 @@ const failed = (name: string, error: Redis.RedisError): JobError => {
     name,
     error,
     said ? "no" : "unknown",
-    `The job queue's Redis fails at "${name}": ${words.slice(0, 1000)}`
+    `The job queue's Redis fails at "${name}": ${words.slice(0, 1000)}`,
+    /^(?:ERR|WRONGTYPE)\b/.test(words) && !/\b(?:OOM|READONLY|MISCONF|NOREPLICAS|max number)\b/.test(words)
   )
 }
 

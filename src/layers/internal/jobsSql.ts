@@ -8,7 +8,9 @@
  * A job's way through the rooms: `enqueueing` → `claiming` → `leasing` → `settling`, or `sweeping` where its worker fell
  * silent. What the two databases write differently is in `dialect`.
  */
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type * as SqlClient from "effect/sql/SqlClient"
 import type * as SqlError from "effect/sql/SqlError"
@@ -17,7 +19,7 @@ import * as JobStore from "../../JobStore.ts"
 import { makeClaim } from "./jobsSql/claiming.ts"
 import { makeDialect } from "./jobsSql/dialect.ts"
 import { makeEnqueue } from "./jobsSql/enqueueing.ts"
-import { failed } from "./jobsSql/failing.ts"
+import { failed, undone } from "./jobsSql/failing.ts"
 import { makeLeasing } from "./jobsSql/leasing.ts"
 import { makeSettle } from "./jobsSql/settling.ts"
 import { makeSweep } from "./jobsSql/sweeping.ts"
@@ -54,7 +56,11 @@ export const makeStore: (
       operation: string,
       effect: Effect.Effect<A, SqlError.SqlError | JobError>
     ): Effect.Effect<A, JobError> =>
-      JobStore.bounded(operation, queryMs, Effect.mapError(Effect.andThen(tables, effect), failed(operation))).pipe(
+      JobStore.bounded(
+        operation,
+        queryMs,
+        Effect.mapError(Effect.andThen(tables, again(dialect.inTransaction, effect)), failed(operation))
+      ).pipe(
         Effect.tapError(() => Effect.sync(telling.rearm))
       )
     return {
@@ -75,3 +81,23 @@ export const makeStore: (
     }
   }
 )
+
+// ----------------------------------------------------------------------------------------------------------- internals
+
+/** What a deadlock or a stricter isolation has undone is tried again, except as a part of the caller's transaction. */
+const again = <A, E extends SqlError.SqlError | JobError>(
+  inTransaction: Effect.Effect<boolean>,
+  effect: Effect.Effect<A, E>
+): Effect.Effect<A, E> =>
+  Effect.catchIf(
+    effect,
+    undone,
+    (error) =>
+      Effect.flatMap(inTransaction, (inside) =>
+        inside ? Effect.fail(error) : Effect.andThen(
+          Effect.sleep(Duration.millis(Math.random() * 20)),
+          Effect.retry(effect, { while: undone, times: 8, schedule: retrying })
+        ))
+  )
+
+const retrying = Schedule.jittered(Schedule.exponential("10 millis"))

@@ -82,7 +82,14 @@ export const ofStatement = (error: SqlError.SqlError, queryMs: number): SqlError
       cause
     )
   }
-  return make(lost(code) ? "ConnectionError" : error.reason._tag, operation, said, cause)
+  const words = code !== undefined && code in advice ? `${said}. ${advice[code]}` : said
+  return make(lost(code) ? "ConnectionError" : error.reason._tag, operation, words, cause)
+}
+
+/** What to do about what the server says. */
+const advice: Readonly<Record<string, string>> = {
+  "25006": "The server is a standby, or is set to only read: use the address of one that writes",
+  "53100": "Give the server's disk room"
 }
 
 /** Why there is no connection, and what to do about it. */

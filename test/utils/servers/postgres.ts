@@ -26,6 +26,8 @@ export interface PostgresServer extends Daemon {
     readonly database?: string | undefined
     readonly port?: number | undefined
   }) => Redacted.Redacted
+  /** The folder of its files. */
+  readonly data: string
   /** Where a certificate of its own lies; undefined without TLS. */
   readonly certificate: string | undefined
 }
@@ -90,7 +92,9 @@ export const start = (options: {
     const ready = Effect.promise(() =>
       new Promise<boolean>((resolve) => {
         const args = ["-h", "127.0.0.1", "-p", String(port), "-q"]
-        execFile(Path.join(bin, "pg_isready"), args, (error) => resolve(error === null))
+        // Exit 1: it is there, and refuses connections until it has recovered. A standby may do so for good.
+        const there = (code: unknown) => code === 1 && existsSync(Path.join(data, "standby.signal"))
+        execFile(Path.join(bin, "pg_isready"), args, (error) => resolve(error === null || there(error.code)))
       })
     )
     const server = yield* daemon({
@@ -108,5 +112,5 @@ export const start = (options: {
       if (parts.password !== undefined) url.password = parts.password
       return Redacted.make(url.href)
     }
-    return { ...server, port, url: urlOf({}), urlOf, certificate: options.tls === true ? certificate : undefined }
+    return { ...server, data, port, url: urlOf({}), urlOf, certificate: options.tls === true ? certificate : undefined }
   })

@@ -12,6 +12,8 @@ import type { Signal } from "../signal.ts"
 
 /** Log lines about a queue that fails: one, then one each … milliseconds. */
 const logEvery = 5000
+/** How long an operation counts as failing where nobody asks for it again: longer than any pause between tries. */
+const believed = 8000
 
 export class Asking {
   readonly #id: string
@@ -24,6 +26,8 @@ export class Asking {
   #loggedAt = -Infinity
   #told = false
   #answered = false
+  /** Operations that failed when they were last asked for, and when that was. */
+  readonly #failing: Map<string, number> = new Map()
 
   constructor(
     { id, queryTimeout }: { readonly id: string; readonly queryTimeout: number },
@@ -41,14 +45,9 @@ export class Asking {
     return this.#answered && this.#failingSince === undefined
   }
 
-  /** Questions in a row that failed. */
-  get failures(): number {
-    return this.#failures
-  }
-
   ask<A>(operation: string, effect: Effect.Effect<A, JobError>, ms?: number): Effect.Effect<A, JobError> {
     return Effect.onExit(bounded(operation, ms ?? this.#queryTimeout, effect), (exit) => {
-      if (exit._tag === "Success") return this.#works()
+      if (exit._tag === "Success") return this.#works(operation)
       return Cause.hasInterruptsOnly(exit.cause) ? Effect.void : this.#fails(operation, errorOf(exit.cause))
     })
   }
@@ -57,10 +56,15 @@ export class Asking {
     return Number(this.#clock.currentTimeNanosUnsafe() / 1_000_000n)
   }
 
-  #works(): Effect.Effect<void> {
+  #works(operation: string): Effect.Effect<void> {
     this.#answered = true
     if (this.#failingSince === undefined) return Effect.void
-    const downMs = this.#now() - this.#failingSince
+    // A standby answers what only reads, and a full disk what is small: that one works proves nothing for another.
+    this.#failing.delete(operation)
+    const now = this.#now()
+    for (const at of this.#failing.values()) if (now - at < believed) return Effect.void
+    this.#failing.clear()
+    const downMs = now - this.#failingSince
     this.#failingSince = undefined
     this.#publish({
       _tag: "QueueRecovered",
@@ -78,6 +82,7 @@ export class Asking {
     const now = this.#now()
     this.#failingSince ??= now
     this.#failures++
+    this.#failing.set(operation, now)
     const message = messageOf(error)
     this.#publish({ _tag: "QueueFailed", at: this.#clock.currentTimeMillisUnsafe(), operation, message })
     if (now - this.#loggedAt < logEvery) return Effect.void

@@ -29,7 +29,8 @@ export const drain = (worker: WorkerState, grace: number): Effect.Effect<Drained
       returned.push(job.claim.id)
       stop(worker, job, { _tag: "Shutdown" })
     }
-    if (worker.jobs.size > 0) yield* emptyWithin(worker, interruptWithin)
+    // A claim that is under way may still bring jobs, which go back as well.
+    if (worker.jobs.size > 0 || worker.claiming) yield* emptyWithin(worker, interruptWithin, true)
     if (worker.pending.length > 0) yield* emptyWithin(worker, recordWithin)
     worker.phase = "Stopped"
     const abandoned = [...worker.jobs.keys()]
@@ -42,10 +43,10 @@ export const drain = (worker: WorkerState, grace: number): Effect.Effect<Drained
 
 // ----------------------------------------------------------------------------------------------------------- internals
 
-const emptyWithin = (worker: WorkerState, ms: number): Effect.Effect<void> =>
+const emptyWithin = (worker: WorkerState, ms: number, claimed = false): Effect.Effect<void> =>
   Effect.gen(function*() {
     const until = worker.now() + ms
-    while (worker.jobs.size > 0) {
+    while (worker.jobs.size > 0 || claimed && worker.claiming) {
       const left = until - worker.now()
       if (left <= 0) return
       yield* worker.emptied.waitFor(left)

@@ -1,7 +1,9 @@
 /** Recording outcomes: one write at a time, of all that have come up meanwhile. Under load they share it, else none waits. */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import { isJobError } from "../../../JobError.ts"
 import type { Settlement } from "../../../JobStore.ts"
+import { errorOf } from "../outcome.ts"
 import { forever } from "./asking.ts"
 import { unstorable } from "./judging.ts"
 import { loseAll } from "./leasing.ts"
@@ -25,9 +27,9 @@ export const recording = (worker: WorkerState): Effect.Effect<void> => {
     if (exit._tag === "Failure" && !Cause.hasInterruptsOnly(exit.cause)) {
       // It may be one of them that the store can't take: by themselves, and each behind the others.
       most = 1
-      const instead = batch.length === 1 ? postpone(worker, batch[0]!) : undefined
+      const instead = batch.length === 1 ? postpone(worker, batch[0]!, errorOf(exit.cause)) : undefined
       if (instead !== undefined) {
-        // Taken, it was the result that was refused; else the store refuses whatever it is, and the result waits.
+        // Taken, it was the result that was refused; else the result waits.
         settlements = [instead]
         exit = yield* record(settlements)
       }
@@ -66,13 +68,15 @@ const fitting = (pending: ReadonlyArray<Pending>, most: number): number => {
   return count
 }
 
-/** Puts it behind the others. Refused for long while the store answers otherwise: what to record in its place. */
-const postpone = ({ asking, pending }: WorkerState, it: Pending): Settlement | undefined => {
+/** Puts it behind the others. Refused again and again for what it is: what to record in its place. */
+const postpone = ({ pending }: WorkerState, it: Pending, error: unknown): Settlement | undefined => {
   const at = pending.indexOf(it)
   if (at < 0) return undefined
   pending.splice(at, 1)
   pending.push(it)
-  if (asking.failures > 1 || it.settlement._tag !== "Done" || ++it.refusals < 5) return undefined
+  // A disk that is full takes small outcomes and refuses large ones: a result is worth waiting for its room.
+  const refused = isJobError(error) && error.reason._tag === "QueueUnavailable" && error.reason.refused === true
+  if (!refused || it.settlement._tag !== "Done" || ++it.refusals < 5) return undefined
   return unstorable(it.job.claim, "the store refuses it")
 }
 

@@ -102,6 +102,8 @@ export class WorkerState {
   mayWait = true
   /** Whether a claim has failed whose answer may have been lost. */
   lostClaim = false
+  /** A claim is under way: what it gives is this worker's, whatever happens meanwhile. */
+  claiming = false
   cancelAsked = false
   readonly taking: Signal = new Signal()
   readonly renewing: Signal = new Signal()

@@ -5,7 +5,7 @@ import type { JobError } from "../../../JobError.ts"
 import { type Claim, tenantsAtOnce } from "../../../JobStore.ts"
 import { forever } from "./asking.ts"
 import { lose } from "./leasing.ts"
-import { begin, pump } from "./running.ts"
+import { begin, pump, stop } from "./running.ts"
 import type { Running, WorkerState } from "./state.ts"
 
 /** Jobs that take a millisecond at most are claimed ahead: as many as are done in so many, up to so many. */
@@ -55,17 +55,21 @@ export const taking = (worker: WorkerState): Effect.Effect<void> => {
       worker.mayWait = false
       const limit = atOnce(worker, placesFree(worker))
       const asked = worker.now()
+      worker.claiming = true
       const claiming = yield* Effect.forkChild(claim(limit), { startImmediately: true })
       // What the last claim brought begins while the store answers to this one.
       pump(worker)
       const exit = yield* Fiber.await(claiming)
+      worker.claiming = false
       if (exit._tag === "Failure") {
+        worker.emptied.ring()
         worker.lostClaim = true
         worker.mayWait = true
         return yield* Effect.failCause(exit.cause)
       }
       const claims = exit.value
       for (const one of claims) take(worker, one, asked)
+      if (worker.jobs.size === 0) worker.emptied.ring()
       const wrapped = after !== "" && claims.length < limit
       // A tenant that got two has seen all others in between: the turn is over.
       const tenants = new Set(claims.map(({ tenant }) => tenant)).size
@@ -133,6 +137,7 @@ const take = (worker: WorkerState, claim: Claim, asked: number): void => {
   worker.jobs.set(claim.id, job)
   // A bell may wake who waits for it at once, in this step: what it tells of must be there.
   if (worker.jobs.size === 1) worker.renewing.ring()
+  if (worker.phase !== "Running") return stop(worker, job, { _tag: "Shutdown" })
   if (job.stage === "Held") return
   worker.ahead.push(job)
 }
