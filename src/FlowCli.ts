@@ -26,10 +26,13 @@
  */
 import type * as Cause from "effect/Cause"
 import * as Argument from "effect/cli/Argument"
+import * as CliConfig from "effect/cli/CliConfig"
 import * as CliError from "effect/cli/CliError"
 import * as CliOutput from "effect/cli/CliOutput"
 import * as Command from "effect/cli/Command"
+import * as Completions from "effect/cli/Completions"
 import * as Flag from "effect/cli/Flag"
+import * as GlobalFlag from "effect/cli/GlobalFlag"
 import * as Console from "effect/Console"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
@@ -216,20 +219,24 @@ export const run = <In, Out, E, R, Part, Provided, LE, LR>(
 
 /**
  * Any command of `effect/cli`, with errors of usage as one line on standard error and exit code 2. Help, version and
- * completions are as `effect/cli` gives them.
+ * completions are as `effect/cli` gives them, but that shells complete files where an argument or a flag is called as one
+ * of `files`; default: `file`.
  */
 export const runCommand = <Name extends string, Input, E, R, ContextInput>(
   command: Command.Command<Name, Input, ContextInput, E, R>,
-  options: { readonly version: string; readonly args?: ReadonlyArray<string> | undefined }
+  options: {
+    readonly version: string
+    readonly args?: ReadonlyArray<string> | undefined
+    readonly files?: ReadonlyArray<string> | undefined
+  }
 ): Effect.Effect<void, Exclude<E, Terminal.QuitError> | Ended, R | Command.Environment> =>
   Effect.flatMap(
     options.args === undefined ? Stdio.Stdio.use(({ args }) => args) : Effect.succeed(options.args),
     (args) =>
       Effect.catch(
-        Effect.provideService(
-          Command.runWith(command, { version: options.version })(args),
-          CliOutput.Presenter,
-          presenter
+        Command.runWith(command, { version: options.version })(args).pipe(
+          Effect.provideService(CliOutput.Presenter, presenter),
+          Effect.provideService(CliConfig.CliConfig, { builtIns: builtInsFor(options.files ?? ["file"]) })
         ),
         (error): Effect.Effect<void, Exclude<E, Terminal.QuitError> | Ended> =>
           isShowHelp(error)
@@ -360,6 +367,28 @@ const presenter: CliOutput.Presenter = {
         `✗ ${oneLine(event.errors.map(usage).join("; "))}. See ${event.commandPath.join(" ")} --help`
       )
       : CliOutput.defaultPresenter.present(event)
+}
+
+/** What `effect/cli` has for every command, with completions that know what files are. */
+const builtInsFor = (files: ReadonlyArray<string>): ReadonlyArray<GlobalFlag.BuiltIn> => {
+  const completed = <A extends { readonly name: string; readonly type: Completions.FlagType }>(value: A): A =>
+    value.type._tag === "String" && files.includes(value.name)
+      ? { ...value, type: { _tag: "Path", pathType: "either" } }
+      : value
+  const described = (command: Completions.CommandDescriptor): Completions.CommandDescriptor => ({
+    ...command,
+    flags: command.flags.map(completed),
+    arguments: command.arguments.map(completed),
+    subcommands: command.subcommands.map(described)
+  })
+  const completions = GlobalFlag.Action({
+    flag: GlobalFlag.Completions.flag,
+    run: (shell, { command }) =>
+      shell._tag === "None"
+        ? Effect.void
+        : Console.log(Completions.generate(command.name, shell.value, described(Completions.fromCommand(command))))
+  })
+  return GlobalFlag.BuiltIns.map((flag) => flag === GlobalFlag.Completions ? completions : flag)
 }
 
 /** What is wrong with an invocation. Arguments are messages, and are not repeated. */

@@ -36,4 +36,7 @@ const NodeServices = await import("@effect/platform-node/NodeServices").catch((e
   return process.exit(2)
 })
 
-FlowCli.runCommand(penguiflow, { version }).pipe(Effect.provide(NodeServices.layer), FlowCli.runMain(process))
+/** What shells complete as files. */
+const files = ["module", "FILE", "file", "folder", "out", "database", "token-file"]
+
+FlowCli.runCommand(penguiflow, { version, files }).pipe(Effect.provide(NodeServices.layer), FlowCli.runMain(process))
