@@ -249,6 +249,8 @@ describe("FlowHttp", () => {
         )
         assert.isDefined(json.paths[`/api/flows/${encodeURIComponent(words.name)}/run`])
         assert.notInclude(Object.keys(json.paths).join(), "{flow}")
+        assert.strictEqual(json.tags[0].name, "total")
+        assert.isUndefined(json.components.securitySchemes)
         const docs = yield* ask(`${base}/docs`)
         assert.strictEqual(docs.status, 200)
         assert.include(docs.headers.get("content-security-policy"), "default-src 'none'")
@@ -588,7 +590,16 @@ describe("FlowHttp", () => {
         for (const path of ["/", "/assets/app.js", "/assets/app.css", "/healthz", "/readyz"]) {
           assert.deepStrictEqual([path, (yield* ask(`${base}${path}`)).status], [path, 200])
         }
-        const wrong = ["", "Bearer", "Bearer ", `Bearer ${token}x`, `Bearer ${token.slice(1)}`, `Basic ${token}`, token]
+        const wrong = [
+          "",
+          "Bearer",
+          "Bearer ",
+          `Bearer ${token}x`,
+          `Bearer ${token.slice(1)}`,
+          `Bearer ${token}${token}`,
+          `Basic ${token}`,
+          token
+        ]
         for (const authorization of wrong) {
           const { status } = yield* post(`${base}/api/flows/total/run`, order, { authorization })
           assert.strictEqual(status, 401, authorization)
@@ -648,7 +659,11 @@ describe("FlowHttp", () => {
         output: Schema.Number,
         run: (n) => Rate.useSync((rate) => n * rate)
       })
-      const { base } = yield* serving([Flow.make("convert", [convert.to()])], {}, Layer.succeed(Rate, 3))
+      const flow = Flow.make("convert", [convert.to()])
+      const { base } = yield* serving([flow], {}, Layer.succeed(Rate, 3))
+      // @ts-expect-error: without it there is nothing to serve
+      const unserved: Layer.Layer<never, unknown> = Layer.provide(FlowHttp.layer([flow]), HttpServerNode.layer())
+      assert.isTrue(Layer.isLayer(unserved))
       assert.deepStrictEqual((yield* post(`${base}/api/flows/convert/run`, 2)).json.results, [6])
     }).pipe(Effect.scoped))
 })

@@ -9,6 +9,7 @@
  * | time for a whole request | 25 seconds | 408, closed |
  * | size of a request's head | 16 KiB | 431, closed |
  * | time between requests | 5 seconds | closed |
+| time in which a client takes nothing of an answer that is complete | 30 seconds | closed |
  * | time for requests under way when it ends | 20 seconds | closed |
  *
  * Two lengths, a length and chunks, or what is no HTTP at all: 400, and closed. What answers is in `FlowHttp`, or whatever
@@ -33,6 +34,8 @@ export interface Options {
   readonly headersTimeout?: Duration.Input | undefined
   readonly requestTimeout?: Duration.Input | undefined
   readonly keepAliveTimeout?: Duration.Input | undefined
+  /** How long a client may take nothing of an answer that is complete. A stream is whoever's business sends it. */
+  readonly writeTimeout?: Duration.Input | undefined
   /** Bytes. */
   readonly maxHeaderSize?: number | undefined
   /** How long requests under way may take to end when the layer does. */
@@ -88,7 +91,7 @@ export const layer = (
       maxHeaderSize: options.maxHeaderSize ?? 16 * 1024,
       requireHostHeader: true,
       insecureHTTPParser: false
-    })
+    }, millis(options.writeTimeout, 30_000))
     server.maxConnections = options.maxConnections ?? 1024
     return NodeHttpServer.layerServer(() => server, {
       port: options.port ?? 3000,
@@ -107,10 +110,12 @@ class Server extends Http.Server {
   #underWay = 0
   #closing = false
 
-  constructor(options: Http.ServerOptions) {
+  constructor(options: Http.ServerOptions, writeTimeout: number) {
     super(options)
     this.on("request", (_, response) => {
       this.#underWay++
+      // Node sees by itself whether anything is written meanwhile, and sets the time anew for the next request.
+      response.once("prefinish", () => response.socket?.setTimeout(writeTimeout))
       if (this.#closing) response.setHeader("connection", "close")
       response.once("close", () => {
         this.#underWay--

@@ -198,6 +198,40 @@ describe("H. HTTP serving", () => {
       assert.isBelow(performance.now() - from, 10_000)
     }).pipe(Effect.scoped))
 
+  it.live("102. a client that takes nothing of a large answer is closed", () =>
+    Effect.gen(function*() {
+      const large = Flow.make("large", [
+        Node.make("large", {
+          input: Schema.Null,
+          output: Schema.String,
+          run: () => Effect.succeed("x".repeat(32 * 1024 * 1024))
+        }).to()
+      ])
+      const place = yield* serving([large, text], { node: { writeTimeout: "1 second" } })
+      const client = yield* raw(place.port)
+      client.socket.pause()
+      client.write(head("POST", "/api/flows/large/run", [...json, "Content-Length: 4"]) + "null")
+      yield* Effect.promise(async () => {
+        // Only writing tells a paused client that the other side has gone.
+        while (!client.socket.destroyed) {
+          await new Promise((resolve) => setTimeout(resolve, 50))
+          client.socket.write("x")
+        }
+      })
+      const slowly = yield* raw(place.port)
+      slowly.write(head("POST", "/api/flows/large/run", [...json, "Content-Length: 4", "Connection: close"]) + "null")
+      // Takes some of it now and then, for longer than that altogether.
+      const taking = setInterval(() => {
+        slowly.socket.resume()
+        setTimeout(() => slowly.socket.pause(), 5)
+      }, 60)
+      const whole = yield* slowly.closed
+      clearInterval(taking)
+      assert.isAbove(whole.length, 32 * 1024 * 1024)
+      // The connection is as good as before where the next request takes longer than that.
+      assert.strictEqual((yield* post(run(place), good)).status, 200)
+    }).pipe(Effect.scoped))
+
   it.live("102. connections beyond the most are closed, and others are answered", () =>
     Effect.gen(function*() {
       const place = yield* serving([text], { node: { maxConnections: 10 } })

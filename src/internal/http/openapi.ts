@@ -36,13 +36,15 @@ const expanded = (
       })
     }
   }
-  const known = spec["components"] as Json | undefined
+  const { securitySchemes: _, ...known } = spec["components"] as Json
   return {
     ...spec,
+    // What one comes for first.
+    tags: [...flows.map(({ name }) => ({ name })), ...spec["tags"] as ReadonlyArray<Json>],
     paths,
     components: {
       ...known,
-      schemas: { ...known?.["schemas"] as Json | undefined, ...components },
+      schemas: { ...known["schemas"] as Json | undefined, ...components },
       ...(secured ? { securitySchemes: { bearer: { type: "http", scheme: "bearer" } } } : {})
     }
   }

@@ -56,7 +56,12 @@ export const replay = (hosting: Hosting, id: string, flow: string | undefined): 
       const replayed = yield* TraceStore.replay(known, id).pipe(
         Effect.provideContext(running.context),
         Effect.provideService(TraceStore.TraceStore, store),
-        Effect.mapError(ofStore)
+        Effect.mapError(ofStore),
+        Effect.timeoutOrElse({
+          duration: hosting.settings.maxDeadline,
+          orElse: () =>
+            Effect.fail(refusal(504, "DEADLINE_EXCEEDED", "The replay took longer than the server lets a trace take"))
+        })
       )
       return yield* json(replayed)
     }))
