@@ -1,7 +1,7 @@
 /** Flows served over HTTP, as a client sees them. */
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, expectTypeOf, it } from "@effect/vitest"
 import { Context, Deferred, Effect, Exit, Fiber, Layer, Redacted, Schema, Stream } from "effect"
-import { FetchHttpClient } from "effect/http"
+import { FetchHttpClient, type HttpServer } from "effect/http"
 import { Flow, Join, Node } from "penguiflow"
 import * as FlowHttp from "penguiflow/FlowHttp"
 import * as HttpServerNode from "penguiflow/layers/HttpServerNode"
@@ -661,9 +661,8 @@ describe("FlowHttp", () => {
       })
       const flow = Flow.make("convert", [convert.to()])
       const { base } = yield* serving([flow], {}, Layer.succeed(Rate, 3))
-      // @ts-expect-error: without it there is nothing to serve
-      const unserved: Layer.Layer<never, unknown> = Layer.provide(FlowHttp.layer([flow]), HttpServerNode.layer())
-      assert.isTrue(Layer.isLayer(unserved))
+      const layer = FlowHttp.layer([flow])
+      expectTypeOf<Layer.Services<typeof layer>>().toEqualTypeOf<HttpServer.HttpServer | Rate>()
       assert.deepStrictEqual((yield* post(`${base}/api/flows/convert/run`, 2)).json.results, [6])
     }).pipe(Effect.scoped))
 })
