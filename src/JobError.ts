@@ -91,7 +91,7 @@ export interface QueueUnavailable {
   /** Whether a write took effect: `"unknown"` where the answer got lost. Writing again with the same id is safe. */
   readonly stored: "no" | "unknown"
   readonly cause: unknown
-  /** True: not the store was at fault but what it was given, which it will never take. */
+  /** True: another try ends the same. The store will never take what it was given, or a program as old as this one. */
   readonly refused?: true | undefined
 }
 

@@ -31,7 +31,7 @@ import type * as Commands from "./commands/serve.ts"
 import { built, living, type Scopes } from "./living.ts"
 import * as Places from "./places.ts"
 import { version } from "./version.ts"
-import { optionsOf, programOf, shutDown, telling } from "./worker.ts"
+import { optionsOf, programOf, shutDown, telling, usable } from "./worker.ts"
 
 /** Serves until a signal comes. */
 export const serve = (
@@ -64,6 +64,7 @@ export const serve = (
         Effect.provideContext(context)
       )
       if (asked.worker) {
+        yield* usable(Context.get(context, JobQueue))
         // Under the server, so that its dashboard sees the jobs run.
         held = yield* Worker.make(program.flows, optionsOf(asked, "serve")).pipe(
           Effect.provideContext(Context.merge(context, server)),

@@ -7,7 +7,7 @@ import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as FlowCli from "../FlowCli.ts"
-import type { JobQueue } from "../JobQueue.ts"
+import { JobQueue, type Service as JobQueueService } from "../JobQueue.ts"
 import * as Worker from "../Worker.ts"
 import { refused } from "./answer.ts"
 import { loadAll, type Loaded, orEnd } from "./commands/exports.ts"
@@ -100,6 +100,16 @@ export const shutDown = (worker: Worker.Service, grace: Duration.Duration): Effe
         "left to their leases."
     ))
 
+/** A queue that will never take a program as old as this one is said so; one that is away is waited for. */
+export const usable = (queue: JobQueueService): Effect.Effect<void, FlowCli.Ended> =>
+  Effect.catch(
+    Effect.asVoid(queue.get("-")),
+    ({ message, reason }) =>
+      reason._tag === "QueueUnavailable" && reason.refused === true
+        ? refused(`the queue can't be used: ${FlowCli.oneLine(message)}`)
+        : Effect.void
+  )
+
 /** Runs until a signal comes. */
 export const worker = (asked: Commands.Asked): Effect.Effect<void, FlowCli.Ended> =>
   Effect.suspend(() => {
@@ -110,6 +120,7 @@ export const worker = (asked: Commands.Asked): Effect.Effect<void, FlowCli.Ended
       const services = yield* built("the layer of the flows can't be built", program.layer, theirs, asked)
       const waiting = (why: string) => FlowCli.say(`The queue is not there yet, trying again: ${why}`)
       const queue = yield* built("the queue can't be used", Places.queue(place, asked.queue, waiting), own, asked)
+      yield* usable(Context.get(queue, JobQueue))
       held = yield* Worker.make(program.flows, optionsOf(asked, asked.name)).pipe(
         Effect.provideContext(Context.merge(services, queue) as Context.Context<JobQueue>),
         Scope.provide(own)

@@ -79,7 +79,7 @@ export interface Options {
   readonly keepAlive?: Duration.Input | undefined
   /**
    * For a pooler such as PgBouncer between here and the server: no settings are sent to it and no statement is
-   * prepared. `queryTimeout` is kept by giving the connection up. Default false.
+   * prepared. `queryTimeout` is kept by giving the connection up, and `listen` fails. Default false.
    */
   readonly pooler?: boolean | undefined
 }
@@ -156,7 +156,7 @@ export const make: (
       withTransaction,
       json: (value: unknown) => Statement.fragment([pgJson(value, undefined, undefined)]),
       listen: (channel: string) =>
-        Effect.flatMap(
+        options.pooler === true ? Effect.fail(notHeard()) : Effect.flatMap(
           pool.lease,
           (it) => armed(it, PgLink.guarded(it, it.connection.listen(channel), PgLink.patience(link)))
         ),
@@ -211,6 +211,14 @@ const layerOf = <E>(
   Layer.effectContext(
     Effect.map(client, (it) => Context.add(Context.make(PgClient.PgClient, it), SqlClient.SqlClient, it))
   ).pipe(Layer.provide(Reactivity.layer))
+
+/** What is listened for would come to whoever has the server's connection at that moment. */
+const notHeard = () =>
+  PgErrors.make(
+    "UnknownError",
+    "listen",
+    "a pooler has no connection to listen on. Ask again and again, or connect to the server itself, without pooler: true"
+  )
 
 const pgJson = Statement.custom<Statement.Custom<"PgJson", unknown, undefined, undefined>>("PgJson")
 

@@ -1,6 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { SqlClient } from "effect/sql"
 import * as JobQueue from "penguiflow/JobQueue"
+import * as Sqlite from "penguiflow/layers/Sqlite"
 import * as PostgresServer from "../utils/servers/postgres.ts"
 import { type Circumstances, command } from "./command.ts"
 import { notes, orders } from "./modules/orders.ts"
@@ -72,6 +74,21 @@ describe("penguiflow worker", () => {
           Effect.andThen(queue.enqueue(orders, { item: "ice", wait }, { id: "slow" }), test(flags, queue))
         ).pipe(Effect.provide(layer))
     ))
+
+  it.live("refuses tables that a newer program has changed, with what to do", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const { flags, layer } = yield* Queues.sqlite
+      yield* Effect.provide(JobQueue.JobQueue.use((queue) => queue.counts), layer)
+      yield* SqlClient.SqlClient.use((sql) => sql`INSERT INTO penguiflow_jobs_version (version) VALUES (99)`).pipe(
+        Effect.provide(Sqlite.layer({ filename: flags[1]! }))
+      )
+      const ended = yield* worker([module, ...flags])
+      assert.strictEqual(ended.code, 2)
+      assert.match(
+        ended.err,
+        /^✗ the queue can't be used: .*is of version 99, and this program knows .* up to 1: update it$/m
+      )
+    })))
 
   it.live("lets a running job end within its grace", () =>
     withJob(1000, (flags, queue) =>

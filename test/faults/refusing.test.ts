@@ -125,7 +125,7 @@ describe.skipIf(!PostgresServer.available)("a PostgreSQL that refuses", () => {
           while (Exit.isSuccess(yield* Effect.exit(Scope.provide(take, others))));
         }),
         end: Scope.close(others, Exit.void),
-        ms: 2500,
+        ms: 2000,
         says: /no room for another connection/
       })
     }))

@@ -1,5 +1,5 @@
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
-import { Cause, Context, Effect, Exit, Layer, Redacted, Schedule, Schema, Scope } from "effect"
+import { Cause, Context, Effect, Exit, Layer, Logger, Redacted, Schedule, Schema, Scope } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -104,7 +104,66 @@ const sqlSuite = (backend: string, database: () => Database) => {
           Effect.provide(JobQueueSql.layer({ table }), { local: true })
         )
         assert.strictEqual(error.code, "QUEUE_UNAVAILABLE")
+        assert.isTrue(error.reason._tag === "QueueUnavailable" && error.reason.refused === true)
         assert.match(error.message, /version 99.*up to 1.*update/)
+      }))
+
+    test("a worker that is older than the tables takes nothing, is not ready, and says what to do", (table) =>
+      Effect.gen(function*() {
+        const queue = yield* JobQueue.JobQueue
+        const sql = yield* SqlClient.SqlClient
+        yield* queue.enqueue(lengths, "x", { id: "a" })
+        yield* sql`INSERT INTO ${sql(`${table}_version`)} (version) VALUES (99)`
+        const lines: Array<string> = []
+        const logger = Logger.layer([Logger.make(({ message }) => {
+          lines.push(String(message))
+        })])
+        yield* Effect.scoped(Effect.gen(function*() {
+          const old = Worker.layer(lengths, { pollInterval: "50 millis" }).pipe(
+            Layer.provide(JobQueueSql.layer({ table })),
+            Layer.provideMerge(logger)
+          )
+          const worker = Context.get(yield* Layer.build(old), Worker.Worker)
+          yield* Effect.sleep(700)
+          assert.isFalse((yield* worker.status).ready)
+        }))
+        assert.lengthOf(lines, 1)
+        assert.match(lines[0]!, /version 99.*up to 1: update it/)
+        const job = yield* queue.get("a")
+        assert.deepStrictEqual([job?.state, job?.attempts], ["queued", 0])
+      }))
+
+    test("two workers of one name are two: each job is begun by one of them, and none is taken from the other", () =>
+      Effect.gen(function*() {
+        const queue = yield* JobQueue.JobQueue
+        const begun: Array<readonly [job: string, worker: string]> = []
+        const slow = Flow.make("slow", [
+          Node.make("only", {
+            input: Schema.Null,
+            output: Schema.Null,
+            run: (_, { meta }) =>
+              Effect.as(
+                Effect.andThen(
+                  Effect.sync(() => begun.push([String(meta["jobId"]), String(meta["workerId"])])),
+                  Effect.sleep(400)
+                ),
+                null
+              )
+          }).to()
+        ])
+        const jobs = Array.from({ length: 8 }, (_, i) => ({ input: null, id: `j${i}` }))
+        yield* Effect.scoped(Effect.gen(function*() {
+          const one = Worker.make(slow, { name: "same", concurrency: 2, lease: "300 millis", grace: 0 })
+          const [a, b] = [yield* one, yield* one]
+          assert.notStrictEqual(a.id, b.id)
+          const ids = yield* queue.enqueueMany(slow, jobs)
+          yield* Effect.forEach(ids, (id) => queue.await(id), { concurrency: "unbounded" })
+          assert.sameMembers(begun.map(([job]) => job), jobs.map((job) => job.id))
+          assert.sameMembers([...new Set(begun.map(([, worker]) => worker))], [a.id, b.id])
+          for (const { id, workerId } of yield* queue.list()) {
+            assert.deepStrictEqual(begun.find(([job]) => job === id)?.[1], workerId)
+          }
+        }))
       }))
 
     it.live("a table's name is a name", () =>
@@ -185,15 +244,17 @@ describe.skipIf(!PostgresServer.available)("with a PostgreSQL server", () => {
           const producer = yield* Layer.build(elsewhere)
           const queue = Context.get(producer, JobQueue.JobQueue)
           const sql = Context.get(producer, SqlClient.SqlClient)
-          const doneWithin = Effect.fnUntraced(function*(ms: number) {
-            const id = yield* queue.enqueue(lengths, "x")
-            const from = performance.now()
-            while ((yield* queue.get(id))?.state !== "done") {
-              if (performance.now() - from > ms) return false
-              yield* Effect.sleep(10)
-            }
-            return true
-          })
+          const enqueued: Effect.Effect<string> = Effect.orDie(queue.enqueue(lengths, "x"))
+          const doneWithin = (ms: number, enqueue = enqueued) =>
+            Effect.gen(function*() {
+              const id = yield* enqueue
+              const from = performance.now()
+              while ((yield* queue.get(id))?.state !== "done") {
+                if (performance.now() - from > ms) return false
+                yield* Effect.sleep(10)
+              }
+              return true
+            })
           const listeners = sql<{ pid: number }>`
             SELECT pid FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND query LIKE '%woken%'`
           yield* Effect.repeat(listeners, { until: (rows) => rows.length === 1, schedule: Schedule.spaced(20) })
@@ -201,6 +262,8 @@ describe.skipIf(!PostgresServer.available)("with a PostgreSQL server", () => {
           yield* Effect.sleep(300)
           assert.isTrue(yield* doneWithin(500))
           assert.isTrue(yield* doneWithin(500))
+          const inside = sql.withTransaction(Effect.tap(enqueued, () => Effect.sleep(100)))
+          assert.isTrue(yield* doneWithin(500, Effect.orDie(inside)))
           const [before] = yield* listeners
           yield* sql`SELECT pg_terminate_backend(${before!.pid})`
           const from = performance.now()

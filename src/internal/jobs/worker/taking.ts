@@ -1,4 +1,5 @@
 /** Taking jobs: as many as there are places for, of each tenant in turn, and those of workers that fell silent. */
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type { JobError } from "../../../JobError.ts"
@@ -20,6 +21,8 @@ export const taking = (worker: WorkerState): Effect.Effect<void> => {
   const { concurrency, id, lease, poll, tenantConcurrency } = worker.settings
   let after = ""
   let sweepAt = -Infinity
+  /** Claims in a row that brought nothing. */
+  let vain = 0
   const claim = (limit: number) =>
     asking.ask(
       "claim",
@@ -70,6 +73,7 @@ export const taking = (worker: WorkerState): Effect.Effect<void> => {
       const claims = exit.value
       for (const one of claims) take(worker, one, asked)
       if (worker.jobs.size === 0) worker.emptied.ring()
+      vain = claims.length === 0 ? vain + 1 : 0
       const wrapped = after !== "" && claims.length < limit
       // A tenant that got two has seen all others in between: the turn is over.
       const tenants = new Set(claims.map(({ tenant }) => tenant)).size
@@ -80,11 +84,19 @@ export const taking = (worker: WorkerState): Effect.Effect<void> => {
     }
     pump(worker)
     yield* worker.taking.waitFor(Math.max(1, Math.min(sweepAt - worker.now(), poll)))
+    if (worker.mayWait && vain > fewVain) yield* Effect.sleep(Duration.millis(Math.random() * hesitation(vain, poll)))
   })
   return forever(worker, step, worker.taking)
 }
 
 // ----------------------------------------------------------------------------------------------------------- internals
+
+/**
+ * One job wakes everybody, and a hundred workers would ask for it at once. Who came too late again and again waits for a
+ * random time: the first of many is still quick, and what it takes the others do not ask for.
+ */
+const hesitation = (vain: number, poll: number): number => Math.min(poll / 2, 5 * 2 ** Math.min(vain, 16))
+const fewVain = 3
 
 const placesFree = (worker: WorkerState): number => {
   const { concurrency } = worker.settings

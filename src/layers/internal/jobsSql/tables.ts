@@ -51,7 +51,8 @@ export const makeTables = (client: SqlClient.SqlClient, table: string): Effect.E
           "start",
           undefined,
           "no",
-          `The table "${table}" is of version ${found}, and this program knows versions up to ${version}: update it`
+          `The table "${table}" is of version ${found}, and this program knows versions up to ${version}: update it`,
+          true
         )
       )
       : Effect.void
