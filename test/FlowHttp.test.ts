@@ -439,6 +439,30 @@ describe("FlowHttp", () => {
         assert.strictEqual(two?.event, "snapshot")
       }).pipe(Effect.scoped))
 
+    it.live("is more than anybody can look at: the newest, and how much else there was", () =>
+      Effect.gen(function*() {
+        const item = Node.make("item", { input: Schema.Int, output: Schema.Int, run: (n) => Effect.succeed(n) })
+        const many = Flow.make("many", [Node.forEach(item, { concurrency: 1 }).to()])
+        const { base } = yield* serving([many])
+        const began = yield* Deferred.make<void>()
+        const watching = yield* Effect.forkChild(Stream.runCollect(
+          sse(`${base}/api/events`).pipe(
+            Stream.tap(({ event }) => event === "snapshot" ? Deferred.succeed(began, undefined) : Effect.void),
+            Stream.takeUntil(({ data }) => data._tag === "TraceSucceeded")
+          )
+        ))
+        yield* Deferred.await(began)
+        yield* post(`${base}/api/flows/many/run`, Array.from({ length: 2000 }, (_, n) => n))
+        const [, ...sent] = yield* Fiber.join(watching)
+        const lost = sent.filter(({ event }) => event === "lost").reduce((sum, { data }) => sum + data.count, 0)
+        const events = sent.filter(({ event }) => event === "event")
+        assert.isAbove(lost, 0)
+        // Of each item two, of the node around them two, of the trace two.
+        assert.strictEqual(lost + events.length, 2 * 2000 + 4)
+        const ids = sent.map(({ id }) => Number(id?.split(".")[1]))
+        assert.deepStrictEqual(ids, ids.toSorted((a, b) => a - b))
+      }).pipe(Effect.scoped))
+
     it.live("counts what runs now, and what is over", () =>
       Effect.gen(function*() {
         const { flow, state } = waiting()

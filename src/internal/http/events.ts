@@ -1,4 +1,10 @@
-/** `GET /api/events`: what happens, to whoever watches. */
+/**
+ * `GET /api/events`: what happens, to whoever watches.
+ *
+ * Events may come by tens of thousands a second, and each of those who watch costs the flows a write for what it gets: so
+ * everybody gets what has come a few times a second, all at the same time and the same bytes, and not more than anybody
+ * can look at. What is beyond that is lost to them, and counted.
+ */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Response from "effect/http/HttpServerResponse"
@@ -10,8 +16,28 @@ import type { Said, Snapshot } from "./live.ts"
 import type { Slot } from "./ring.ts"
 import { event } from "./sse.ts"
 
-/** Events that go out in one piece. */
-const atOnce = 256
+/** Milliseconds from one time to the next. */
+const every = 50
+/** Events that go out each time: 5000 a second. */
+const atOnce = 250
+
+const toTheNextTime = Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.sleep(every - now % every))
+
+/** What goes out to several readers at a time, written once. */
+export class Pieces {
+  readonly #known = new Map<string, Uint8Array>()
+  readonly #encoder = new TextEncoder()
+
+  of(key: string, write: () => string): Uint8Array {
+    let piece = this.#known.get(key)
+    if (piece === undefined) {
+      // Readers of one time ask for the same; those of the next for others.
+      if (this.#known.size >= 16) this.#known.clear()
+      this.#known.set(key, piece = this.#encoder.encode(write()))
+    }
+    return piece
+  }
+}
 
 /**
  * A snapshot and what follows it; where a client comes back and nothing of what it missed is gone, what it missed in the
@@ -22,32 +48,35 @@ export const events = (
   flow: string | undefined,
   lastId: string | undefined
 ): Effect.Effect<Response.HttpServerResponse, Refusal, Scope.Scope> => {
-  const { boot, live, readers } = hosting
+  const { boot, live, pieces, readers } = hosting
   const { ring } = live
   const idOf = (at: number) => `${boot}.${at}`
   return Effect.suspend(() => {
-    let at = resumedAt(boot, lastId)
-    let snapshotDue = at === undefined || !ring.holds(at)
-    const next: Effect.Effect<string | undefined> = Effect.suspend(() => {
-      if (snapshotDue) {
+    const resumed = resumedAt(boot, lastId)
+    let at = resumed !== undefined && ring.holds(resumed) ? resumed : undefined
+    // Who comes back gets all that is there.
+    let most = Infinity
+    const next: Effect.Effect<string | Uint8Array | undefined> = Effect.suspend(() => {
+      if (at === undefined) {
         return Effect.map(Clock.currentTimeMillis, (now) => {
-          snapshotDue = false
           at = ring.last
+          most = atOnce
           return event("snapshot", jsonText(of(live.snapshot(now), flow)) ?? "{}", idOf(at))
         })
       }
-      const from = at ?? 0
-      return Effect.flatMap(ring.wait(from), () => {
-        const { lost, slots } = ring.after(from, atOnce)
-        const last = slots.at(-1)
-        if (last === undefined) return Effect.undefined
-        at = last.id
-        const texts = lost === 0 ? [] : [event("lost", `{"count":${lost}}`, idOf(from + lost))]
-        for (const slot of slots) {
-          const text = textOf(slot, flow, idOf)
-          if (text !== undefined) texts.push(text)
-        }
-        return texts.length === 0 ? next : Effect.succeed(texts.join(""))
+      const from = at
+      return Effect.flatMap(Effect.andThen(ring.wait(from), most === Infinity ? Effect.void : toTheNextTime), () => {
+        if (ring.last === from) return ring.ended ? Effect.undefined : next
+        const { lost, slots } = ring.after(Math.max(from, ring.last - most), Infinity)
+        const gone = Math.max(0, ring.last - most - from) + lost
+        at = ring.last
+        most = atOnce
+        const piece = pieces.of(`${from} ${at} ${flow === undefined ? "" : `of ${flow}`}`, () => {
+          const texts = gone === 0 ? [] : [event("lost", `{"count":${gone}}`, idOf(from + gone))]
+          for (const slot of slots) texts.push(textOf(slot, flow, idOf) ?? "")
+          return texts.join("")
+        })
+        return piece.length === 0 ? next : Effect.succeed(piece)
       })
     })
     return readers.answer({ next, watching: true })
@@ -75,6 +104,5 @@ const textOf = (
 ): string | undefined => {
   if (value._tag === "Lost") return event("lost", `{"count":${value.count}}`, idOf(id))
   if (flow !== undefined && value.event.flow !== flow) return undefined
-  // Written once for all who read it.
-  return event("event", value.text ??= jsonText(value.event) ?? "{}", idOf(id))
+  return event("event", jsonText(value.event) ?? "{}", idOf(id))
 }

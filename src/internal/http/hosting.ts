@@ -4,6 +4,7 @@ import type * as Option from "effect/Option"
 import type * as JobQueue from "../../JobQueue.ts"
 import type * as Migration from "../../Migration.ts"
 import type * as TraceStore from "../../TraceStore.ts"
+import type { Pieces } from "./events.ts"
 import type { Live } from "./live.ts"
 import type { Running } from "./running.ts"
 import type { Settings } from "./settings.ts"
@@ -20,6 +21,7 @@ export interface Hosting {
   readonly live: Live
   /** The observer that tells `live` of what happens. */
   readonly watching: Context.Context<never>
+  readonly pieces: Pieces
   readonly readers: Readers
   readonly streams: Streams
   readonly queue: Option.Option<JobQueue.Service>

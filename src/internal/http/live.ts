@@ -49,7 +49,7 @@ export interface Snapshot {
 
 /** What is said to those who watch. */
 export type Said =
-  | { readonly _tag: "Event"; readonly event: FlowEvent; text?: string }
+  | { readonly _tag: "Event"; readonly event: FlowEvent }
   | { readonly _tag: "Lost"; readonly count: number }
 
 const mostRecent = 100

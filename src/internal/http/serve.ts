@@ -18,6 +18,7 @@ import * as JobQueue from "../../JobQueue.ts"
 import * as Migration from "../../Migration.ts"
 import * as TraceStore from "../../TraceStore.ts"
 import { ofUnknown, Refusal, refusal, toResponse } from "./errors.ts"
+import { Pieces } from "./events.ts"
 import { type Check, guard, type GuardOptions, headersOfAll, loopbackNames, preflight, sharedWith } from "./guards.ts"
 import type { Hosting } from "./hosting.ts"
 import { Live } from "./live.ts"
@@ -86,6 +87,7 @@ const host = Effect.fnUntraced(function*(flows: ReadonlyArray<Any>, settings: Se
     flows: running,
     live,
     watching,
+    pieces: new Pieces(),
     readers,
     streams: new Streams(settings, readers, scope),
     queue: yield* Effect.serviceOption(JobQueue.JobQueue),

@@ -73,7 +73,7 @@ export class Readers {
    * when the client has left, was let go, or everything was sent.
    */
   answer(options: {
-    readonly next: Effect.Effect<string | undefined>
+    readonly next: Effect.Effect<string | Uint8Array | undefined>
     readonly left?: Effect.Effect<void> | undefined
     /** Whether it is only watching: such a reader is let go first when the server stops. */
     readonly watching: boolean
@@ -93,7 +93,7 @@ export class Readers {
         return options.left ?? Effect.void
       })
       const encoder = new TextEncoder()
-      const said = (text: string) =>
+      const said = (text: string | Uint8Array) =>
         Effect.map(Clock.currentTimeMillis, (now) => {
           reader.busySince = now
           return text
@@ -118,12 +118,12 @@ export class Readers {
       })
       // The first words at once: they carry the head of the answer.
       const texts = Stream.concat(
-        Stream.succeed(": \n\n"),
+        Stream.succeed<string | Uint8Array>(": \n\n"),
         Stream.unfold(0, () => Effect.map(more, (text) => text === undefined ? undefined : [text, 0] as const))
       )
       return Effect.as(
         leaving,
-        Response.stream(Stream.map(texts, (text) => encoder.encode(text)), {
+        Response.stream(Stream.map(texts, (text) => typeof text === "string" ? encoder.encode(text) : text), {
           contentType: "text/event-stream",
           headers: { "cache-control": "no-store", "x-accel-buffering": "no" }
         })
