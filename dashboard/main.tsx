@@ -5,7 +5,7 @@ import { nothing, reduce, type Said } from "./model/live.ts"
 import { makeStore } from "./model/store.ts"
 import { App } from "./view/App.tsx"
 import type { Page } from "./view/context.ts"
-import { Api, type Tokens } from "./wire/api.ts"
+import { Api, ApiError, type Tokens } from "./wire/api.ts"
 import { type Connection, startFeed } from "./wire/feed.ts"
 import type { FlowList } from "./wire/types.ts"
 
@@ -86,11 +86,20 @@ const page: Page = {
   }
 }
 
-const unlock = (token: string): void => {
+const unlock = async (token: string): Promise<boolean> => {
   tokens.set(token)
+  try {
+    list.set(await api.flows())
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 401) {
+      tokens.set(undefined)
+      return false
+    }
+    throw error
+  }
   locked.set(false)
-  void askForFlows()
   feed.wake()
+  return true
 }
 
 const root = document.getElementById("page")

@@ -105,9 +105,10 @@ const rootOf = (document: unknown): { readonly root: Schema; readonly definition
 /** Where a reference leads that leads to itself, there is nothing to ask for. */
 const followed = (schema: Schema, definitions: Schema): Schema => {
   let at = schema
-  const seen = new Set<Schema>()
-  while (typeof at["$ref"] === "string" && !seen.has(at)) {
-    seen.add(at)
+  const seen = new Set<string>()
+  while (typeof at["$ref"] === "string") {
+    if (seen.has(at["$ref"])) return {}
+    seen.add(at["$ref"])
     const name = /^#\/(?:\$defs|definitions|components\/schemas)\/(.+)$/.exec(at["$ref"])?.[1]
     const key = name === undefined ? undefined : decodeURIComponent(name).replaceAll("~1", "/").replaceAll("~0", "~")
     const target = key !== undefined && Object.hasOwn(definitions, key) ? definitions[key] : undefined
@@ -115,7 +116,7 @@ const followed = (schema: Schema, definitions: Schema): Schema => {
     const { $ref: _, ...own } = at
     at = Object.keys(own).length === 0 ? target : { ...target, ...own }
   }
-  return seen.has(at) ? {} : at
+  return at
 }
 
 /** Constraints that stand beside one another become one schema. */

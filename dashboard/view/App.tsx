@@ -16,25 +16,28 @@ import { TraceView } from "./TraceView.tsx"
 
 interface Props {
   readonly page: Page
+  /** Whether the server asks for a token. */
   readonly locked: Store<boolean>
   readonly words: Store<string>
-  readonly unlock: (token: string) => void
+  /** Whether the token opens the server. */
+  readonly unlock: (token: string) => Promise<boolean>
 }
 
 export const App = ({ locked, page, unlock, words }: Props): JSX.Element => {
   const route = useRoute()
   const isLocked = useStore(locked, (it) => it)
   const main = useRef<HTMLElement>(null)
-  const first = useRef(true)
+  const before = useRef<string>(undefined)
   const place = placeOf(route)
   // Whoever goes to another view by keyboard begins at its top, and hears what it is.
   useEffect(() => {
     document.title = `${titleOf(route)} · PenguiFlow`
-    if (first.current) first.current = false
-    else {
+    // At first, and where the address of the first flow is filled in, nobody went anywhere.
+    if (before.current !== undefined && before.current !== placeOf(start)) {
       main.current?.focus({ preventScroll: true })
       scrollTo(0, 0)
     }
+    before.current = place
   }, [place])
   return (
     <PageContext.Provider value={page}>
@@ -213,6 +216,8 @@ const titleOf = (route: Route): string => {
       return "Nothing is here"
   }
 }
+
+const start: Route = { view: "flow", flow: undefined, node: undefined }
 
 /** What counts as going somewhere else: choosing a node or a filter stays where one is. */
 const placeOf = (route: Route): string =>

@@ -12,6 +12,8 @@ interface Props {
   readonly label: string
   readonly required: boolean
   readonly problems: ReadonlyArray<Problem>
+  /** What is around it has said its name already. */
+  readonly bare?: boolean
 }
 
 /** No spaces: an id is named in lists of ids. */
@@ -77,6 +79,7 @@ const Group = (props: Props & { readonly field: Field; readonly children: Compon
   const { children, field, label, path, required } = props
   const id = idOf(pathText(path))
   const problem = problemAt(props)
+  if (props.bare === true) return <>{children}</>
   return (
     <fieldset
       id={id}
@@ -86,7 +89,7 @@ const Group = (props: Props & { readonly field: Field; readonly children: Compon
     >
       <legend class={path.length === 0 ? "unseen" : ""}>
         {field.title ?? label}
-        {required || path.length === 0 ? "" : <span class="dim">optional</span>}
+        {required || path.length === 0 ? "" : <span class="dim aside">optional</span>}
       </legend>
       <Hint field={field} id={id} problem={problem} />
       {children}
@@ -114,7 +117,7 @@ const Leaf = (props: Props & { readonly field: Field }): JSX.Element => {
     <div class={`field ${field.kind}`}>
       <label for={id}>
         {field.title ?? label}
-        {required ? "" : <span class="dim">optional</span>}
+        {required ? "" : <span class="dim aside">optional</span>}
       </label>
       {field.kind === "flag"
         ? (
@@ -302,6 +305,7 @@ const OneOf = (props: Props & { readonly field: Union; readonly draft: DraftOf<"
         change={(of) => change({ ...draft, of })}
         label={chosen.title}
         required
+        bare
       />
     </>
   )

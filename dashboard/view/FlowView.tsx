@@ -22,7 +22,7 @@ export const FlowView = (
   const info = flows?.find((it) => it.name === name)
   // The address says which flow it is, also where nobody has chosen one.
   useEffect(() => {
-    if (flow === undefined && name !== undefined) history.replaceState(undefined, "", to.flow(name))
+    if (flow === undefined && name !== undefined) location.replace(to.flow(name))
   }, [flow, name])
   if (flows === undefined) {
     return (
@@ -53,8 +53,7 @@ export const FlowView = (
 const FlowList = (
   { chosen, flows }: { readonly flows: ReadonlyArray<FlowInfo>; readonly chosen: string | undefined }
 ): JSX.Element => (
-  <nav class="side" aria-label="Flows">
-    <h2>Flows</h2>
+  <nav class="flows" aria-label="Flows">
     <ul>
       {flows.map(({ name }) => <FlowItem key={name} name={name} chosen={name === chosen} />)}
     </ul>
@@ -136,8 +135,9 @@ const OneFlow = ({ info, node }: { readonly info: FlowInfo; readonly node: strin
         </section>
       </div>
       <section aria-labelledby="traces-title" class="card">
-        <h2 id="traces-title">
-          Traces of this flow <a class="more" href={to.traces({ flow: info.name })}>all</a>
+        <h2>
+          <span id="traces-title">Traces of this flow</span>{" "}
+          <a class="more" href={to.traces({ flow: info.name })}>all</a>
         </h2>
         <TraceTable flow={info.name} status={undefined} most={12} />
       </section>

@@ -105,7 +105,7 @@ const ReportOf = ({ report }: { readonly report: Report }): JSX.Element => {
       </section>
       <section class="card" aria-labelledby="latency-title">
         <h2 id="latency-title">Latency</h2>
-        <table>
+        <table class="narrow">
           <thead>
             <tr>
               <th scope="col">Side</th>

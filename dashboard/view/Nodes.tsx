@@ -46,8 +46,8 @@ export const NodeTable = (
             <th scope="col">Node</th>
             <th scope="col">State</th>
             <th scope="col" class="number">Running</th>
-            <th scope="col" class="number">Retrying</th>
-            <th scope="col" class="number">Succeeded</th>
+            <th scope="col" class="number col-more">Retrying</th>
+            <th scope="col" class="number col-more">Succeeded</th>
             <th scope="col" class="number" title="Attempts that failed or took too long">Errors</th>
           </tr>
         </thead>
@@ -59,12 +59,17 @@ export const NodeTable = (
               <tr key={name} class={name === chosen ? "chosen" : ""}>
                 <th scope="row">
                   <a href={to.node(info.name, name)} aria-current={name === chosen ? "true" : undefined}>{name}</a>
-                  {kind === "node" || kind === "task" ? "" : <span class="dim kind">{kind}</span>}
+                  {kind === "node" || kind === "task" ? "" : (
+                    <>
+                      {" "}
+                      <span class="dim kind">{kind}</span>
+                    </>
+                  )}
                 </th>
                 <td>{worst === undefined ? <span class="dim">idle</span> : <State of={worst} />}</td>
                 <td class="number">{count(counts?.running ?? 0)}</td>
-                <td class="number">{count(counts?.retrying ?? 0)}</td>
-                <td class="number">{count(counts?.succeeded ?? 0)}</td>
+                <td class="number col-more">{count(counts?.retrying ?? 0)}</td>
+                <td class="number col-more">{count(counts?.succeeded ?? 0)}</td>
                 <td class="number">{count((counts?.errored ?? 0) + (counts?.timedOut ?? 0))}</td>
               </tr>
             )
@@ -83,7 +88,7 @@ export const NodeDetails = (
   }
 ): JSX.Element => {
   const now = useNow()
-  const title = useRef<HTMLHeadingElement>(null)
+  const title = useRef<HTMLElement>(null)
   const before = useRef(node)
   // Whoever chose a node reads on at what is known of it.
   useEffect(() => {
@@ -104,8 +109,9 @@ export const NodeDetails = (
   const states = statesOf(counts, now)
   return (
     <>
-      <h2 id="node-title" ref={title} tabIndex={-1}>
-        {node} <a class="more" href={to.flow(flow)} aria-label={`Close ${node}`}>close</a>
+      <h2>
+        <span id="node-title" ref={title} tabIndex={-1}>{node}</span>{" "}
+        <a class="more" href={to.flow(flow)} aria-label={`Close ${node}`}>close</a>
       </h2>
       <p class="states">
         {states.length === 0

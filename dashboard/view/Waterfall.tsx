@@ -54,11 +54,10 @@ const Row = (
   const share = (ms: number) => total === 0 ? 0 : Math.min(100, Math.max(0, ms / total * 100))
   const depth = bar.node.split("/").length - 1
   return (
-    <tr class={bar.attempt > 1 ? "again" : ""}>
+    <tr class={bar.attempt > 1 ? "again" : depth > 0 ? "inner" : ""}>
       <th scope="row" class="col-node">
-        {depth > 0 ? <span class="indent" aria-hidden="true">{"\u2003".repeat(depth)}</span> : ""}
         <a href={to.node(flow, bar.node)}>{bar.node}</a>
-        {bar.attempt > 1 && bar.end !== "undone" ? <span class="dim">attempt {bar.attempt}</span> : ""}
+        {bar.attempt > 1 && bar.end !== "undone" ? <span class="dim aside">attempt {bar.attempt}</span> : ""}
         {bar.error === undefined ? "" : (
           <span class="line" title={bar.error.message}>
             <strong>{bar.error.tag}</strong> <span class="dim">{bar.error.message.slice(0, 200)}</span>

@@ -155,7 +155,7 @@ export const Action = (
     <span class="action">
       <button
         type="button"
-        class={`button ${kind ?? "plain"}`}
+        class={`button ${kind ?? "plain"} ${state === "asked" ? "sure" : ""}`}
         aria-disabled={state === "busy"}
         onClick={() => state === "busy" ? undefined : void press()}
         onBlur={() => set((before) => before === "asked" ? "ready" : before)}

@@ -33,15 +33,34 @@ export const startFeed = (
   let lastId = ""
   let failures = 0
   let wake = () => {}
+  // Somebody may call between an answer and the wait that follows it.
+  let called = false
   let current: AbortController | undefined
   let anewAt = 0
+  let missed = false
+
+  const rest = (ms: number): Promise<void> =>
+    new Promise<void>((resolve) => {
+      if (called) return resolve()
+      const timer = ms === Infinity ? undefined : setTimeout(resolve, ms)
+      wake = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
 
   const read = async (): Promise<void> => {
     const abort = current = new AbortController()
     let heardAt = Date.now()
     const watch = setInterval(() => {
+      if (missed && Date.now() > anewAt) {
+        missed = false
+        anewAt = Date.now() + anewEvery
+        lastId = ""
+        abort.abort()
+      }
       if (Date.now() - heardAt > silence) abort.abort()
-    }, 5000)
+    }, 500)
     try {
       const answer = await api.events(lastId, abort.signal)
       for await (const messages of messagesOf(answer, lastId, () => heardAt = Date.now())) {
@@ -50,11 +69,7 @@ export const startFeed = (
         lastId = messages.at(-1)!.id
         const what = messages.flatMap(saidIn)
         said(what)
-        if (what.some(({ _tag }) => _tag === "Lost") && Date.now() > anewAt) {
-          anewAt = Date.now() + anewEvery
-          lastId = ""
-          return abort.abort()
-        }
+        if (what.some(({ _tag }) => _tag === "Lost")) missed = true
       }
     } finally {
       clearInterval(watch)
@@ -63,6 +78,7 @@ export const startFeed = (
 
   const run = async (): Promise<void> => {
     while (!stopped) {
+      called = false
       let why = "The server ended the stream"
       try {
         await read()
@@ -70,7 +86,7 @@ export const startFeed = (
         if (error instanceof ApiError) why = error.message
         if (error instanceof ApiError && error.status === 401) {
           connection({ _tag: "Locked" })
-          await new Promise<void>((resolve) => wake = resolve)
+          await rest(Infinity)
           continue
         }
         // What can't be read is not asked for again.
@@ -79,19 +95,16 @@ export const startFeed = (
       if (stopped) return
       const ms = Math.min(delays.most, delays.first * 2 ** failures++) * (0.75 + Math.random() / 2)
       if (failures > 1) connection({ _tag: "Waiting", at: Date.now() + ms, why })
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, ms)
-        wake = () => {
-          clearTimeout(timer)
-          resolve()
-        }
-      })
+      await rest(ms)
       if (failures > 1) connection({ _tag: "Connecting" })
     }
   }
   void run()
   return {
-    wake: () => wake(),
+    wake: () => {
+      called = true
+      wake()
+    },
     stop: () => {
       stopped = true
       current?.abort()
