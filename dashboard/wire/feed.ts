@@ -63,9 +63,12 @@ export const startFeed = (
     }, 500)
     try {
       const answer = await api.events(lastId, abort.signal)
-      for await (const messages of messagesOf(answer, lastId, () => heardAt = Date.now())) {
+      connection({ _tag: "Live" })
+      const heard = () => {
+        heardAt = Date.now()
         failures = 0
-        connection({ _tag: "Live" })
+      }
+      for await (const messages of messagesOf(answer, lastId, heard)) {
         lastId = messages.at(-1)!.id
         const what = messages.flatMap(saidIn)
         said(what)
@@ -88,9 +91,10 @@ export const startFeed = (
           connection({ _tag: "Locked" })
           await rest(Infinity)
           continue
+        } // A connection that breaks off is taken up where it was; what can't be read is not asked for again.
+        else if (!(error instanceof ApiError || error instanceof TypeError || error instanceof DOMException)) {
+          lastId = ""
         }
-        // What can't be read is not asked for again.
-        if (!(error instanceof ApiError)) lastId = ""
       }
       if (stopped) return
       const ms = Math.min(delays.most, delays.first * 2 ** failures++) * (0.75 + Math.random() / 2)
