@@ -192,6 +192,21 @@ describe("the package", () => {
     assert.notMatch(output, /^(?!bad\.ts|\s|$)/m, "only the mistake is an error")
   })
 
+  it("makes a project, and says what else the command line needs, where effect is all that is installed", () => {
+    const binary = path.join(installed, "dist/bin/penguiflow.js")
+    const penguiflow = (...args: ReadonlyArray<string>) => spawn(process.execPath, [binary, ...args], consumer)
+    const made = penguiflow("new", "begun")
+    assert.strictEqual(made.code, 0, made.output)
+    assert.isTrue(fs.existsSync(path.join(consumer, "begun/src/flow.ts")))
+    const again = penguiflow("new", "begun")
+    assert.deepStrictEqual([again.code, again.output], [2, "✗ begun: is not empty: name another folder\n"])
+    assert.include(penguiflow("--help").stdout, "penguiflow <subcommand>")
+    assert.match(penguiflow("--version").stdout, /\d+\.\d+\.\d+/)
+    const run = penguiflow("run", "flow.ts")
+    const words = "✗ The command line needs a package: npm install @effect/platform-node\n"
+    assert.deepStrictEqual([run.code, run.output], [2, words])
+  })
+
   it("makes a project that passes its check and its tests, and runs", () => {
     const around = path.join(folder, "projects")
     const modules = path.join(around, "node_modules")

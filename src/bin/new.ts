@@ -11,6 +11,7 @@ import * as FlowCli from "../FlowCli.ts"
 import { refused } from "./answer.ts"
 import type * as Commands from "./commands/new.ts"
 import { codeOf } from "./places.ts"
+import { isOld } from "./version.ts"
 
 export const create = (asked: Commands.Asked): Effect.Effect<void, FlowCli.Ended, Stdio.Stdio | Terminal.Terminal> =>
   Effect.gen(function*() {
@@ -29,10 +30,14 @@ export const create = (asked: Commands.Asked): Effect.Effect<void, FlowCli.Ended
           : `${asked.folder}: can't be written: ${codeOf(cause) ?? "unknown reason"}`
     }).pipe(Effect.catch(refused))
     const there = path.resolve("") === folder ? "" : asked.folder
+    const own = isOld
+      ? [`This Node.js is ${process.versions.node}, which is too old: the project brings its own.`, ""]
+      : []
     const enter = there === "" ? [] : [`cd ${/^[\w./-]+$/.test(there) ? there : JSON.stringify(there)}`]
     yield* FlowCli.print(Stream.make([
       `Made ${FlowCli.oneLine(asked.folder)}: ${made.join(", ")}`,
       "",
+      ...own,
       "Next:",
       ...[...enter, "npm install", "npm test", "npm start"].map((step) => `  ${step}`),
       ""
@@ -79,8 +84,16 @@ const packageOf = (name: string, penguiflow: string | undefined): string => {
           ...versions(["@effect/platform-node", "effect"]),
           penguiflow: penguiflow ?? own.version
         },
-        devDependencies: versions(["@effect/vitest", "@types/node", "oxc-parser", "typescript", "vitest"]),
-        engines: own.engines
+        devDependencies: versions([
+          "@effect/vitest",
+          "@types/node",
+          ...(isOld ? ["node"] : []),
+          "oxc-parser",
+          "typescript",
+          "vitest"
+        ]),
+        engines: own.engines,
+        ...(isOld ? { allowScripts: { node: true } } : {})
       },
       null,
       2

@@ -1,4 +1,4 @@
-/** The version of the package, read from beside it. */
+/** The version of the package, read from beside it, and whether the Node.js that runs it is new enough. */
 import * as fs from "node:fs"
 
 interface Package {
@@ -15,3 +15,8 @@ const read = (): string => {
 }
 
 export const version: string = read()
+
+const [major = 0, minor = 0] = process.versions.node.split(".").map(Number)
+
+/** Whether this Node.js is older than what the package needs: 22.19. */
+export const isOld: boolean = major < 22 || major === 22 && minor < 19
