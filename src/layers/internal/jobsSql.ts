@@ -59,7 +59,7 @@ export const makeStore: (
       JobStore.bounded(
         operation,
         queryMs,
-        Effect.mapError(Effect.andThen(tables, again(dialect.inTransaction, effect)), failed(operation))
+        Effect.mapError(again(dialect.inTransaction, Effect.andThen(tables, effect)), failed(operation))
       ).pipe(
         Effect.tapError(() => Effect.sync(telling.rearm))
       )
@@ -96,8 +96,8 @@ const again = <A, E extends SqlError.SqlError | JobError>(
       Effect.flatMap(inTransaction, (inside) =>
         inside ? Effect.fail(error) : Effect.andThen(
           Effect.sleep(Duration.millis(Math.random() * 20)),
-          Effect.retry(effect, { while: undone, times: 8, schedule: retrying })
+          Effect.retry(effect, { while: undone, times: 20, schedule: retrying })
         ))
   )
 
-const retrying = Schedule.jittered(Schedule.exponential("10 millis"))
+const retrying = Schedule.jittered(Schedule.min([Schedule.exponential("10 millis"), Schedule.spaced("150 millis")]))
