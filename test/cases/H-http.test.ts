@@ -277,6 +277,35 @@ describe("H. HTTP serving", () => {
       assert.notInclude(client.received(), "event: done")
     }).pipe(Effect.scoped))
 
+  it.live("103. a slow client gets everything, however large: the trace waits for it", () =>
+    Effect.gen(function*() {
+      const size = 512 * 1024
+      const large = Flow.make("large", [
+        Node.stream("large", {
+          input: Schema.Null,
+          part: Schema.String,
+          output: Schema.Number,
+          run: () => Stream.range(1, 40).pipe(Stream.map(() => "x".repeat(size)), Stream.rechunk(1)),
+          collect: (parts) => parts.length
+        }).to()
+      ])
+      const place = yield* serving([large])
+      const sent = yield* Stream.runCollect(
+        sse(`${place.base}/api/flows/large/stream`, {
+          method: "POST",
+          headers: { "content-type": "application/json" },
+          body: "null"
+        }).pipe(
+          Stream.mapEffect(({ data, event }) => Effect.as(Effect.sleep("5 millis"), [event, data.value?.length]))
+        )
+      )
+      assert.deepStrictEqual(sent, [
+        ...Array.from({ length: 40 }, () => ["part", size]),
+        ["result", undefined],
+        ["done", undefined]
+      ])
+    }).pipe(Effect.scoped))
+
   it.live("103. one that only watches and never reads slows nothing, and is let go", () =>
     Effect.gen(function*() {
       const place = yield* serving([text], { stallTimeout: "500 millis", eventBuffer: 128 })

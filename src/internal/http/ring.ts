@@ -54,11 +54,22 @@ export class Ring<A> {
       this.#size -= this.#sizeOf(this.#slots[this.#head]!.value)
       this.#head++
     }
-    if (this.#head > this.#capacity) {
-      this.#slots = this.#slots.slice(this.#head)
-      this.#head = 0
-    }
+    this.#compact()
     this.#wake()
+  }
+
+  /** Lets go of what nobody will ask for again: all up to an id. */
+  forget(id: number): void {
+    while (this.#head < this.#slots.length && this.#slots[this.#head]!.id <= id) {
+      this.#size -= this.#sizeOf(this.#slots[this.#head]!.value)
+      this.#head++
+    }
+    this.#compact()
+  }
+
+  /** Of all that is there, together. */
+  get size(): number {
+    return this.#size
   }
 
   end(): void {
@@ -88,6 +99,13 @@ export class Ring<A> {
       this.#waiting.add(wake)
       return Effect.sync(() => this.#waiting.delete(wake))
     })
+  }
+
+  /** Once most of the array is gone: copying costs what has been pushed since the last time. */
+  #compact(): void {
+    if (this.#head < 64 || this.#head < this.#slots.length / 2) return
+    this.#slots = this.#slots.slice(this.#head)
+    this.#head = 0
   }
 
   #wake(): void {

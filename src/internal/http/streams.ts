@@ -37,20 +37,22 @@ const atOnce = 64
 class Session {
   readonly ring: Ring<Sent>
   /** What the client that the trace waits for has taken; undefined where it waits for nobody. */
-  read: number | undefined
+  #read: number | undefined
   #room: (() => void) | undefined
   readonly #most: number
 
   constructor(most: number, attached: boolean) {
     this.#most = most
-    this.ring = new Ring(most, mostText, ({ data }) => data.length)
-    this.read = attached ? 0 : undefined
+    // Where the trace waits nothing may be lost: it waits for room before it sends, and what was taken is let go.
+    this.ring = new Ring(attached ? Infinity : most, attached ? Infinity : mostText, ({ data }) => data.length)
+    this.#read = attached ? 0 : undefined
   }
 
-  /** Waits while the client is as far behind as the ring is long. */
+  /** Waits while the client is too far behind. */
   send(name: string, data: string): Effect.Effect<void> {
     const push = () => this.ring.push({ name, data })
-    if (this.read === undefined || this.ring.last - this.read < this.#most / 2) return Effect.sync(push)
+    const room = this.#read === undefined || (this.ring.last - this.#read < this.#most && this.ring.size < mostText)
+    if (room) return Effect.sync(push)
     return Effect.callback<void>((resume) => {
       this.#room = () => resume(Effect.void)
       return Effect.sync(() => {
@@ -66,8 +68,9 @@ class Session {
       const last = slots.at(-1)
       if (last === undefined) return undefined
       from.at = last.id
-      if (this.read !== undefined) {
-        this.read = last.id
+      if (this.#read !== undefined) {
+        this.#read = last.id
+        this.ring.forget(last.id)
         const room = this.#room
         this.#room = undefined
         room?.()

@@ -27,6 +27,18 @@ describe("Ring", () => {
     assert.isFalse(ring.holds(6))
   })
 
+  it("lets go of what it is told to, and goes on", () => {
+    const ring = new Ring<string>(Infinity, Infinity, (value) => value.length)
+    for (const value of ["a", "bb", "ccc"]) ring.push(value)
+    ring.forget(2)
+    assert.deepStrictEqual(ring.after(0, 9), { slots: [{ id: 3, value: "ccc" }], lost: 2 })
+    assert.strictEqual(ring.size, 3)
+    ring.forget(9)
+    assert.deepStrictEqual([ring.size, values(ring, 3)], [0, []])
+    ring.push("d")
+    assert.deepStrictEqual(ring.after(3, 9), { slots: [{ id: 4, value: "d" }], lost: 0 })
+  })
+
   it.effect.prop(
     "gives every reader each value once, in order, or counts it as lost",
     [Schema.Array(Schema.Literals(["push", "read"])), Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 5 }))],
