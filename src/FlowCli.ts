@@ -232,17 +232,20 @@ export const runCommand = <Name extends string, Input, E, R, ContextInput>(
 ): Effect.Effect<void, Exclude<E, Terminal.QuitError> | Ended, R | Command.Environment> =>
   Effect.flatMap(
     options.args === undefined ? Stdio.Stdio.use(({ args }) => args) : Effect.succeed(options.args),
-    (args) =>
-      Effect.catch(
-        Command.runWith(command, { version: options.version })(args).pipe(
-          Effect.provideService(CliOutput.Presenter, presenter),
-          Effect.provideService(CliConfig.CliConfig, { builtIns: builtInsFor(options.files ?? ["file"]) })
-        ),
-        (error): Effect.Effect<void, Exclude<E, Terminal.QuitError> | Ended> =>
+    (args) => {
+      const pages: Array<string> = []
+      return Command.runWith(command, { version: options.version })(args).pipe(
+        Effect.provideService(CliOutput.Presenter, presenterTo(pages)),
+        Effect.provideService(CliConfig.CliConfig, { builtIns: builtInsFor(options.files ?? ["file"], pages) }),
+        Effect.catch((error): Effect.Effect<void, Exclude<E, Terminal.QuitError> | Ended> =>
           isShowHelp(error)
             ? error.errors.length === 0 ? Effect.void : Effect.fail(new Ended({ code: 2 }))
             : Effect.fail(error as Exclude<E, Terminal.QuitError>)
+        ),
+        // The console would not say that a disk is full.
+        Effect.andThen(Effect.suspend(() => pages.length === 0 ? Effect.void : print(Stream.fromIterable(pages))))
       )
+    }
   )
 
 /** What {@link run} does once the command line has been read: for commands that hold {@link params} among others. */
@@ -359,18 +362,23 @@ export const graph = (
 
 // ----------------------------------------------------------------------------------------------------------- internals
 
-/** Help and version as they are; of an invocation that is wrong one line, and nothing on standard output. */
-const presenter: CliOutput.Presenter = {
-  present: (event) =>
-    event._tag === "InvalidInvocation"
-      ? Console.error(
-        `✗ ${oneLine(event.errors.map(usage).join("; "))}. See ${event.commandPath.join(" ")} --help`
-      )
-      : CliOutput.defaultPresenter.present(event)
+/** Help and version as they are, but for later; of an invocation that is wrong one line, and nothing else. */
+const presenterTo = (pages: Array<string>): CliOutput.Presenter => {
+  const kept: Console.Console = Object.assign(Object.create(globalThis.console) as Console.Console, {
+    log: (...text: ReadonlyArray<unknown>) => void pages.push(`${text.join(" ")}\n`)
+  })
+  return {
+    present: (event) =>
+      event._tag === "InvalidInvocation"
+        ? Console.error(
+          `✗ ${oneLine(event.errors.map(usage).join("; "))}. See ${event.commandPath.join(" ")} --help`
+        )
+        : Effect.provideService(CliOutput.defaultPresenter.present(event), Console.Console, kept)
+  }
 }
 
 /** What `effect/cli` has for every command, with completions that know what files are. */
-const builtInsFor = (files: ReadonlyArray<string>): ReadonlyArray<GlobalFlag.BuiltIn> => {
+const builtInsFor = (files: ReadonlyArray<string>, pages: Array<string>): ReadonlyArray<GlobalFlag.BuiltIn> => {
   const completed = <A extends { readonly name: string; readonly type: Completions.FlagType }>(value: A): A =>
     value.type._tag === "String" && files.includes(value.name)
       ? { ...value, type: { _tag: "Path", pathType: "either" } }
@@ -384,9 +392,11 @@ const builtInsFor = (files: ReadonlyArray<string>): ReadonlyArray<GlobalFlag.Bui
   const completions = GlobalFlag.Action({
     flag: GlobalFlag.Completions.flag,
     run: (shell, { command }) =>
-      shell._tag === "None"
-        ? Effect.void
-        : Console.log(Completions.generate(command.name, shell.value, described(Completions.fromCommand(command))))
+      Effect.sync(() => {
+        if (shell._tag === "None") return
+        const descriptor = described(Completions.fromCommand(command))
+        pages.push(`${Completions.generate(command.name, shell.value, descriptor)}\n`)
+      })
   })
   return GlobalFlag.BuiltIns.map((flag) => flag === GlobalFlag.Completions ? completions : flag)
 }

@@ -7,7 +7,7 @@ import * as Option from "effect/Option"
 import type * as Stdio from "effect/Stdio"
 import type * as Terminal from "effect/Terminal"
 import * as FlowCli from "../../FlowCli.ts"
-import { loadOrEnd } from "./exports.ts"
+import { load } from "./load.ts"
 
 const more = (name: string, description: string): Flag.Flag<boolean> =>
   Flag.Boolean(name).pipe(Flag.withDefault(false), Flag.withDescription(`${description}; not as text`))
@@ -42,7 +42,7 @@ export const graph: Command.Command<"graph", never, object, FlowCli.Ended, Stdio
           Effect.fail(new FlowCli.Ended({ code: 2 }))
         )
         : Effect.flatMap(
-          loadOrEnd(module, { flow: Option.getOrUndefined(name), layer: false, debug }),
+          load(module, { flow: Option.getOrUndefined(name), layer: false, debug }),
           ({ flow }) => FlowCli.graph(flow, format, { costs, policies, errors })
         )
   ).pipe(

@@ -132,7 +132,7 @@ const cancel = Command.make("cancel", {
   Command.withShortDescription("Ends jobs that wait, and stops running ones"),
   Command.withDescription(
     `Ends jobs that wait, and asks the workers of running ones to stop them, which takes a moment. A filter without --state
-means the waiting and the running ones.
+  means the waiting and the running ones.
 ${ends}`
   )
 )
@@ -141,7 +141,7 @@ const purge = Command.make("purge", action, (given) => Effect.flatMap(handlers, 
   Command.withShortDescription("Forgets jobs"),
   Command.withDescription(
     `Forgets jobs, whether their payloads can be decoded or not; never running ones. A filter without --state means those
-that have ended: done, dead and cancelled.
+  that have ended: done, dead and cancelled.
 ${ends}`
   ),
   Command.withExamples([
@@ -155,7 +155,7 @@ export const jobs: Command.Command<"jobs", {}, {}, FlowCli.Ended, Stdio.Stdio | 
   Command.withShortDescription("Lists, shows, retries, cancels and purges jobs of a queue"),
   Command.withDescription(
     `Jobs of a queue: in PostgreSQL or SQLite (--database, PENGUIFLOW_DATABASE_URL) or in Redis (--redis,
-PENGUIFLOW_REDIS_URL). Passwords are safer in the environment than on the command line, and are never printed.`
+  PENGUIFLOW_REDIS_URL). Passwords are safer in the environment than on the command line, and are never printed.`
   ),
   Command.withSubcommands([list, show, counts, retry, cancel, purge])
 )

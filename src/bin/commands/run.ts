@@ -8,7 +8,7 @@ import * as Option from "effect/Option"
 import type * as Stdio from "effect/Stdio"
 import type * as Terminal from "effect/Terminal"
 import * as FlowCli from "../../FlowCli.ts"
-import { loadOrEnd } from "./exports.ts"
+import { load } from "./load.ts"
 
 export const run: Command.Command<
   "run",
@@ -33,7 +33,7 @@ export const run: Command.Command<
   )
 }, (given) =>
   Effect.flatMap(
-    loadOrEnd(given.module, {
+    load(given.module, {
       flow: Option.getOrUndefined(given.flow),
       layer: Option.getOrUndefined(given.layer),
       debug: given.debug

@@ -7,8 +7,8 @@ import * as Layer from "effect/Layer"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { pathToFileURL } from "node:url"
-import * as Flow from "../../Flow.ts"
-import * as FlowCli from "../../FlowCli.ts"
+import * as Flow from "../Flow.ts"
+import * as FlowCli from "../FlowCli.ts"
 
 const Base: new(fields: { readonly message: string; readonly cause?: unknown }) =>
   & Cause.YieldableError
