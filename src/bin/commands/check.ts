@@ -64,8 +64,8 @@ export const check: Command.Command<"check", never, object, Ended, Stdio.Stdio |
     `Checks the sources of flows for what the types can't see: clients made in nodes, state of modules, credentials, inserts
   that a retry repeats.
 
-  A finding that is meant is suppressed by a comment on its line or the line before: // penguiflow-ignore rule-id: the
-  reason
+  A finding that is meant is suppressed by a comment on its line or the line before:
+  // penguiflow-ignore rule-id: the reason
 
   Exit codes: 0 nothing wrong, 1 errors found or they could not be written, 2 wrong usage or nothing could be checked.`
   )
