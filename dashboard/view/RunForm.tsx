@@ -51,6 +51,7 @@ const Form = ({ info }: { readonly info: FlowInfo }): JSX.Element => {
   const [queued, setQueued] = useState<RunState>(idle)
   const form = useRef<HTMLFormElement>(null)
   const summary = useRef<HTMLDivElement>(null)
+  const result = useRef<HTMLElement>(null)
   const asJson = json !== undefined
 
   // What the server refuses in the input is shown where it was entered.
@@ -78,6 +79,7 @@ const Form = ({ info }: { readonly info: FlowInfo }): JSX.Element => {
     if (input === undefined) return
     setQueued(idle)
     void run(input.value, options)
+    result.current?.scrollIntoView({ block: "nearest" })
   }
   const enqueue = async () => {
     const input = read()
@@ -213,7 +215,7 @@ const Form = ({ info }: { readonly info: FlowInfo }): JSX.Element => {
           <span class="dim">Ctrl+Enter runs, too</span>
         </p>
       </form>
-      <section class="card" aria-labelledby="result-title">
+      <section ref={result} class="card stick" aria-labelledby="result-title">
         <h2 id="result-title">Result</h2>
         {queued._tag === "Queued"
           ? (

@@ -5,8 +5,9 @@ import { keyOf, type Live, type TraceRow } from "../model/live.ts"
 import { to } from "../model/route.ts"
 import { useStore } from "../model/store.ts"
 import { plural } from "../model/words.ts"
+import type { ApiError } from "../wire/api.ts"
 import type { Summary } from "../wire/types.ts"
-import { useAsk, useNow, usePage } from "./context.ts"
+import { errorOf, useAsk, useNow, usePage } from "./context.ts"
 import { Action, Duration, Empty, Problem, State, Time } from "./parts.tsx"
 
 interface Which {
@@ -15,9 +16,20 @@ interface Which {
 }
 
 export const TracesView = ({ flow, status }: Which): JSX.Element => {
-  const { list } = usePage()
+  const { api, list, live } = usePage()
   const flows = useStore(list, (it) => it?.flows)
   const [id, setId] = useState("")
+  const [missing, setMissing] = useState<ApiError>()
+  const open = async (traceId: string) => {
+    setMissing(undefined)
+    const { ended, open } = live.get()
+    const seen = [...ended, ...open.values()].find((it) => it.traceId === traceId && it.flow === (flow ?? it.flow))
+    try {
+      location.hash = to.trace(seen?.flow ?? (await api.trace(flow, traceId)).trace.flow, traceId)
+    } catch (error) {
+      setMissing(errorOf(error))
+    }
+  }
   const go = (filter: { readonly flow?: string | undefined; readonly status?: string | undefined }) => {
     location.hash = to.traces({ flow, status, ...filter })
   }
@@ -32,8 +44,7 @@ export const TracesView = ({ flow, status }: Which): JSX.Element => {
           role="search"
           onSubmit={(event) => {
             event.preventDefault()
-            const of = flow ?? flows?.[0]?.name
-            if (id.trim() !== "" && of !== undefined) location.hash = to.trace(of, id.trim())
+            if (id.trim() !== "") void open(id.trim())
           }}
         >
           <label>
@@ -57,6 +68,11 @@ export const TracesView = ({ flow, status }: Which): JSX.Element => {
           <button type="submit" class="button plain" disabled={id.trim() === ""}>Open</button>
         </form>
       </div>
+      {missing === undefined ? "" : (
+        <div role="alert">
+          <Problem error={missing} title="The trace can't be opened." />
+        </div>
+      )}
       <section class="card" aria-label="Traces, the newest first">
         <TraceTable flow={flow} status={status} most={100} stored />
       </section>

@@ -61,7 +61,8 @@ export class Api {
 
   traces = (filter: Query): Promise<{ readonly traces: ReadonlyArray<Summary> }> =>
     this.#json("GET", `/api/traces${queryOf(filter)}`)
-  trace = (flow: string, id: string): Promise<TraceDetail> => this.#json("GET", tracePath(flow, id))
+  /** Of whatever flow has it, where none is named. */
+  trace = (flow: string | undefined, id: string): Promise<TraceDetail> => this.#json("GET", tracePath(flow, id))
   cancelTrace = (flow: string, id: string): Promise<{ readonly cancelled: boolean }> =>
     this.#json("POST", tracePath(flow, id, "/cancel"), { reason: "cancelled from the dashboard" })
   replay = (flow: string, id: string): Promise<Replay> => this.#json("POST", tracePath(flow, id, "/replay"))
@@ -125,7 +126,7 @@ export class Api {
 
 const flowPath = (flow: string): string => `/api/flows/${encodeURIComponent(flow)}`
 const jobPath = (id: string): string => `/api/jobs/${encodeURIComponent(id)}`
-const tracePath = (flow: string, id: string, action = ""): string =>
+const tracePath = (flow: string | undefined, id: string, action = ""): string =>
   `/api/traces/${encodeURIComponent(id)}${action}${queryOf({ flow })}`
 
 const queryOf = (query: Query): string => {

@@ -5,6 +5,7 @@ import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
 import { type BrowserContext, chromium, type Page } from "playwright-core"
+import { count } from "../../dashboard/model/words.ts"
 import { type Message, messagesOf } from "../../dashboard/wire/sse.ts"
 import type { Snapshot } from "../../dashboard/wire/types.ts"
 import { bundle } from "../../tools/dashboard.ts"
@@ -27,6 +28,7 @@ interface Look {
 
 interface Options {
   readonly token?: string
+  readonly tidy?: boolean
   readonly width?: number
   readonly dark?: boolean
   /** What the page may complain of. */
@@ -59,7 +61,11 @@ const looking = (look: (it: Look) => Promise<void>, options: Options = {}) =>
         assert.deepStrictEqual(said.filter((line) => !options.expected?.test(line)), [])
         assert.isAtMost(await page.evaluate(overflow), 0, "the page is wider than its window")
       })
-    }).pipe(Effect.provide(site(options.token === undefined ? {} : { token: options.token })))
+    }).pipe(
+      Effect.provide(
+        site({ ...(options.token === undefined ? {} : { token: options.token }), tidy: options.tidy === true })
+      )
+    )
   )
 
 const overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -156,7 +162,13 @@ describe.skipIf(!available)("the dashboard", { timeout: 90_000 }, () => {
     looking(async ({ base, page }) => {
       await live(page)
       await ended(base, order("Robby", "declined"), "three-tries")
-      await page.goto(`${base}/#/traces/orders/three-tries`)
+      await page.getByRole("link", { name: "Traces", exact: true }).click()
+      await page.getByLabel("Trace id").fill("nowhere")
+      await page.keyboard.press("Enter")
+      await page.getByText("The trace can't be opened.").waitFor()
+      await page.getByLabel("Trace id").fill("three-tries")
+      await page.keyboard.press("Enter")
+      await page.waitForURL("**/#/traces/orders/three-tries")
       const rows = page.locator("table.waterfall tbody tr")
       await rows.filter({ hasText: "undone" }).waitFor()
       const texts = await rows.evaluateAll((all) =>
@@ -189,7 +201,7 @@ describe.skipIf(!available)("the dashboard", { timeout: 90_000 }, () => {
       assert.isTrue(lefts.every(([left, right]) => left! >= -1 && right! >= 0), JSON.stringify(lefts))
       await page.getByRole("button", { name: "Replay" }).click()
       await page.getByRole("region", { name: "Replay" }).getByText("The same outcome on the same way").waitFor()
-    }))
+    }, { expected: /status of 404/ }))
 
   it.live("runs a flow by the form made from its schema", () =>
     looking(async ({ page }) => {
@@ -476,7 +488,7 @@ describe.skipIf(!available)("the dashboard", { timeout: 90_000 }, () => {
       // The page has counted as the server has.
       const counted = await succeededIn(base, "fast")
       assert.isAbove(counted, 0.9 * sent)
-      await page.locator(".figures").getByText(String(counted), { exact: true }).waitFor()
+      await page.locator(".figures").getByText(count(counted), { exact: true }).waitFor()
       const late = await heap()
       const long = await page.evaluate<ReadonlyArray<number>>("window.long")
       if (process.env["LOAD_SECONDS"] !== undefined) {
@@ -531,9 +543,9 @@ describe.skipIf(!available)("the dashboard", { timeout: 90_000 }, () => {
           if (!dark) {
             await page.goto(`${base}/#/traces/orders/order-1014`)
             await page.locator(".waterfall").getByText("undone").waitFor()
-            await shoot("dashboard-trace", 760)
+            await shoot("dashboard-trace", 880)
           }
-        }, { dark }), { discard: true })
+        }, { dark, tidy: true }), { discard: true })
   )
 })
 

@@ -162,6 +162,8 @@ const entries = (): ReadonlyArray<Migration.Entry> =>
 export interface Options {
   readonly port?: number
   readonly token?: string
+  /** Only flows that look well in a picture. */
+  readonly tidy?: boolean
 }
 
 const reports = Layer.effect(
@@ -174,9 +176,13 @@ const reports = Layer.effect(
 )
 
 /** The site; in its context the server, which knows its address. */
-export const site = ({ port, token }: Options = {}) => {
+export const site = ({ port, tidy, token }: Options = {}) => {
   const auth = token === undefined ? Layer.empty : FlowHttp.bearer(Redacted.make(token))
-  const served = FlowHttp.layer([orders, support, fast, ill], { migrations: ["checkout"], version: "0.1.0" }).pipe(
+  const options: FlowHttp.Options = { migrations: ["checkout"], version: "0.1.0" }
+  const flows = tidy === true
+    ? FlowHttp.layer([orders, support], options)
+    : FlowHttp.layer([orders, support, fast, ill], options)
+  const served = flows.pipe(
     Layer.provide(auth),
     Layer.provideMerge(HttpServerNode.layer({ port: port ?? 0, grace: "1 second" }))
   )
