@@ -3,7 +3,8 @@
  *
  * A backend implements {@link JobStore} and is wrapped by `JobQueue.make`; one suite of tests holds every backend to what
  * is written here. Each operation is atomic, takes time from one clock (a database's own where there is one), and fails
- * with `JobError` (`QUEUE_UNAVAILABLE`) where the backend does not answer. None retries, none waits for ever.
+ * with `JobError` (`QUEUE_UNAVAILABLE`) where the backend does not answer. None waits for ever, and none tries again but
+ * what the backend itself undid for the sake of another.
  *
  * **A job's way**: `queued` → `running` → one of `done`, `dead`, `cancelled`, or back to `queued`. A claim gives a lease
  * and a token; the token is a counter in the row, raised by every claim and every takeover, so that whoever lost a job
@@ -256,7 +257,9 @@ export const bounded = <A>(
             operation,
             undefined,
             "unknown",
-            `The job queue did not answer to "${operation}" within ${ms} ms: whether it took effect is not known`
+            `The job queue did not answer to "${operation}" within ${
+              Math.round(ms)
+            } ms: whether it took effect is not known`
           )
         )
       }

@@ -4,6 +4,7 @@ import { execFile } from "node:child_process"
 import { existsSync } from "node:fs"
 import * as Fs from "node:fs/promises"
 import * as Path from "node:path"
+import type { Network } from "./network.ts"
 import { type Daemon, daemon, firstOf, freePort, ordinaryUser, temporaryFolder } from "./process.ts"
 
 const folder = firstOf(
@@ -54,10 +55,13 @@ const run = (
 export const start = (options: {
   readonly settings?: Readonly<Record<string, string>> | undefined
   readonly tls?: boolean | undefined
+  /** Where it runs, if not here. */
+  readonly network?: Network | undefined
 } = {}): Effect.Effect<PostgresServer, never, Scope.Scope> =>
   Effect.gen(function*() {
     const bin = folder ?? ""
     const user = ordinaryUser("postgres")
+    const host = options.network?.host ?? "127.0.0.1"
     const home = yield* temporaryFolder("postgres", user)
     const data = Path.join(home, "data")
     const port = yield* freePort
@@ -73,7 +77,7 @@ export const start = (options: {
     }
     yield* Effect.promise(async () => {
       const settings = {
-        listen_addresses: "'127.0.0.1'",
+        listen_addresses: `'${host}'`,
         port: String(port),
         unix_socket_directories: "''",
         fsync: "off",
@@ -86,28 +90,29 @@ export const start = (options: {
       await Fs.appendFile(Path.join(data, "postgresql.conf"), `\n${lines.join("\n")}\n`)
       await Fs.writeFile(
         Path.join(data, "pg_hba.conf"),
-        "host all guest 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n"
+        "host all guest samenet scram-sha-256\nhost all all samenet trust\n"
       )
     })
     const ready = Effect.promise(() =>
       new Promise<boolean>((resolve) => {
-        const args = ["-h", "127.0.0.1", "-p", String(port), "-q"]
+        const args = ["-h", host, "-p", String(port), "-q"]
         // Exit 1: it is there, and refuses connections until it has recovered. A standby may do so for good.
         const there = (code: unknown) => code === 1 && existsSync(Path.join(data, "standby.signal"))
         execFile(Path.join(bin, "pg_isready"), args, (error) => resolve(error === null || there(error.code)))
       })
     )
+    const [command = "", ...args] = [...options.network?.enter(user) ?? [], Path.join(bin, "postgres"), "-D", data]
     const server = yield* daemon({
-      command: Path.join(bin, "postgres"),
-      args: ["-D", data],
-      user,
+      command,
+      args,
+      user: options.network === undefined ? user : undefined,
       cwd: home,
       port,
       ready,
       stopSignal: "SIGINT"
     })
     const urlOf: PostgresServer["urlOf"] = (parts) => {
-      const url = new URL(`postgres://127.0.0.1:${parts.port ?? port}/${parts.database ?? "postgres"}`)
+      const url = new URL(`postgres://${host}:${parts.port ?? port}/${parts.database ?? "postgres"}`)
       url.username = parts.user ?? "postgres"
       if (parts.password !== undefined) url.password = parts.password
       return Redacted.make(url.href)

@@ -29,20 +29,27 @@ export const makeTables = (client: SqlClient.SqlClient, table: string): Effect.E
     return newest === undefined ? undefined : Number(newest)
   })
 
-  const make = Effect.gen(function*() {
-    for (const statement of statements(sql, table)) yield* sql.unsafe(statement)
-    yield* sql`CREATE TABLE IF NOT EXISTS ${sql(versions)} (version INTEGER PRIMARY KEY)`
-    yield* sql`INSERT INTO ${sql(versions)} (version) VALUES (${version}) ON CONFLICT DO NOTHING`
-  })
+  const all = [
+    ...statements(sql, table),
+    `CREATE TABLE IF NOT EXISTS "${versions}" (version INTEGER PRIMARY KEY)`,
+    `INSERT INTO "${versions}" (version) VALUES (${version}) ON CONFLICT DO NOTHING`
+  ]
 
   /** One after the other: "IF NOT EXISTS" alone fails where two begin at once. */
-  const makeAlone = client.withTransaction(Effect.gen(function*() {
-    yield* sql.onDialectOrElse({
-      pg: () => Effect.asVoid(sql`SELECT pg_advisory_xact_lock(7071, hashtext(${table}))`),
-      orElse: () => Effect.void
-    })
-    if ((yield* known) === undefined) yield* make
-  }))
+  const makeAlone: Effect.Effect<void, SqlError.SqlError> = sql.onDialectOrElse({
+    // In one message: a far server is not to be asked a dozen times within the time of one operation.
+    pg: () =>
+      Effect.asVoid(sql.unsafe(
+        `DO $make$ BEGIN
+          PERFORM pg_advisory_xact_lock(7071, hashtext('${table}'));
+          IF to_regclass('"${versions}"') IS NULL THEN ${all.join("; ")}; END IF;
+        END $make$`
+      )),
+    orElse: () =>
+      client.withTransaction(Effect.gen(function*() {
+        if ((yield* known) === undefined) { for (const statement of all) yield* sql.unsafe(statement) }
+      }))
+  })
 
   const check = (found: number | undefined): Effect.Effect<void, JobError> =>
     found !== undefined && found > version
