@@ -35,7 +35,7 @@ export type JobId<Out = unknown, E = unknown> = string & {
 
 /** What a caller says of one job. */
 export interface EnqueueOptions {
-  /** The idempotency key, 1 to 255 bytes; default: a random UUID. The job's trace has the id `job-{id}`. */
+  /** The idempotency key, 1 to 255 bytes; default: a UUID of version 7, which begins with the time. The job's trace has the id `job-{id}`. */
   readonly id?: string | undefined
   readonly headers?: Partial<Headers> | undefined
   /**

@@ -148,9 +148,16 @@ export const make: {
     }
     const events = yield* PubSub.sliding<WorkerEvent>(16_384)
     const context = Context.omit(CurrentTrace)(yield* Effect.context<never>())
-    const core = makeCore(queue.store, runners, settings, context, (event) => {
-      PubSub.publishUnsafe(events, event)
-    })
+    let readers = 0
+    const core = makeCore(
+      queue.store,
+      runners,
+      settings,
+      context,
+      (event) => void PubSub.publishUnsafe(events, event),
+      () => readers > 0
+    )
+    const reading = Effect.acquireRelease(Effect.sync(() => readers++), () => Effect.sync(() => readers--))
     for (const loop of core.loops) yield* Effect.forkScoped(loop)
     yield* queue.store.watch(["ready", "cancel"], core.changed)
     const grace = (input: Duration.Input | undefined) =>
@@ -159,7 +166,7 @@ export const make: {
     return {
       id: settings.id,
       status: Effect.sync(() => ({ phase: core.phase(), running: core.size(), ready: core.available() })),
-      events: Stream.fromPubSub(events),
+      events: Stream.unwrap(Effect.as(reading, Stream.fromPubSub(events))),
       shutdown: (opts?: { readonly grace?: Duration.Input | undefined }) => core.shutdown(grace(opts?.grace))
     }
   }

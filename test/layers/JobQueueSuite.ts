@@ -169,6 +169,21 @@ export const jobQueueSuite = <E>(
           assert.strictEqual((yield* queue.counts).queued, 1)
         }))
 
+      test("gives ids that are UUIDs, all different, and begin with the time", () =>
+        Effect.gen(function*() {
+          const queue = yield* JobQueue.JobQueue
+          const timeOf = (id: string) => Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16)
+          const from = Date.now()
+          const first: string = yield* queue.enqueue(echo, 1)
+          const ids = yield* queue.enqueueMany(echo, Array.from({ length: 1000 }, (_, input) => ({ input })))
+          for (const id of [first, ...ids]) {
+            assert.match(id, /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
+            assert.isAtLeast(timeOf(id), Math.max(from, timeOf(first)))
+            assert.isAtMost(timeOf(id), Date.now())
+          }
+          assert.strictEqual(new Set([first, ...ids]).size, 1001)
+        }))
+
       test("enqueueMany stores all or none", () =>
         Effect.gen(function*() {
           const queue = yield* JobQueue.JobQueue

@@ -11,6 +11,7 @@ import type { EnqueueOptions, Job, JobFailure, JobFilter, Limits, Service } from
 import type { Filter, JobRecord, JobState, JobStore, NewJob, Stored } from "../../JobStore.ts"
 import type { Meta } from "../../Trace.ts"
 import { codecsOf, type FlowCodecs } from "../schemas.ts"
+import { newId } from "./newId.ts"
 import { isId, limitsOf, newJob } from "./options.ts"
 import { exitOf, jsonOf } from "./outcome.ts"
 import { Signal } from "./signal.ts"
@@ -51,7 +52,7 @@ export const makeQueue: (store: JobStore, limits: Limits) => Effect.Effect<Servi
           const span = Context.getOrUndefined(caller, Tracer.ParentSpan)
           const made: Array<NewJob> = []
           for (const job of jobs) {
-            const exit = newJob(flow.name, codecs, job.input, job, limits, () => globalThis.crypto.randomUUID(), span)
+            const exit = newJob(flow.name, codecs, job.input, job, limits, newId, span)
             if (exit._tag === "Failure") return Effect.failCause(exit.cause)
             made.push(exit.value)
           }

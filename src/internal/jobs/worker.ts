@@ -37,9 +37,10 @@ export const makeCore = (
   runners: ReadonlyMap<string, Runner>,
   settings: Settings,
   context: Context.Context<never>,
-  publish: (event: WorkerEvent) => void
+  publish: (event: WorkerEvent) => void,
+  heard: () => boolean
 ): WorkerCore => {
-  const worker = new WorkerState(store, runners, settings, context, publish)
+  const worker = new WorkerState(store, runners, settings, context, publish, heard)
   let ending: Fiber.Fiber<Drained> | undefined
   return {
     loops: [taking(worker), renewing(worker), recording(worker)],

@@ -39,9 +39,10 @@ export const recording = (worker: WorkerState): Effect.Effect<void> => {
     const gone = new Set(batch)
     pending.splice(0, pending.length, ...pending.filter((it) => !gone.has(it)))
     const refused: Array<Running> = []
+    const now = worker.nowExactly()
     for (let i = 0; i < batch.length; i++) {
       const { job } = batch[i]!
-      if (exit.value[i] === true) recorded(worker, job, settlements[i]!)
+      if (exit.value[i] === true) recorded(worker, job, settlements[i]!, now)
       else refused.push(job)
     }
     if (refused.length > 0) yield* loseAll(worker, refused)
@@ -80,11 +81,12 @@ const postpone = ({ pending }: WorkerState, it: Pending, error: unknown): Settle
   return unstorable(it.job.claim, "the store refuses it")
 }
 
-const recorded = (worker: WorkerState, job: Running, settlement: Settlement): void => {
+const recorded = (worker: WorkerState, job: Running, settlement: Settlement, now: number): void => {
   worker.forget(job)
+  if (!worker.heard()) return
   const base = {
     ...worker.about(job.claim),
-    durationMs: Math.max(0, Math.round(worker.nowExactly() - job.startedAt))
+    durationMs: Math.max(0, Math.round(now - job.startedAt))
   }
   switch (settlement._tag) {
     case "Done":

@@ -76,8 +76,8 @@ const run = (worker: WorkerState, job: Running, runner: Runner, waitedMs: number
       const reason = input.cause.reasons[0]
       return end(worker, job, undecodable(claim, reason?._tag === "Fail" ? reason.error : "it can't be decoded"))
     }
-    const meta = jsonOf(claim.meta) as Meta | undefined
-    worker.publish({ _tag: "JobStarted", ...worker.about(claim), waitedMs })
+    const meta = claim.meta === "{}" ? undefined : jsonOf(claim.meta) as Meta | undefined
+    if (worker.heard()) worker.publish({ _tag: "JobStarted", ...worker.about(claim), waitedMs })
     const caller = spanIn(meta?.["traceparent"])
     const running = runner.runtime.runAll(input.value, {
       traceId: traceIdOf(claim),

@@ -85,6 +85,8 @@ export class WorkerState {
   readonly context: Context.Context<never>
   readonly clock: Clock.Clock
   readonly publish: (event: WorkerEvent) => void
+  /** Whether somebody reads events: of jobs that go well none is made for nobody. */
+  readonly heard: () => boolean
   readonly asking: Asking
   phase: Phase = "Running"
   readonly jobs: Map<string, Running> = new Map()
@@ -115,7 +117,8 @@ export class WorkerState {
     runners: ReadonlyMap<string, Runner>,
     settings: Settings,
     context: Context.Context<never>,
-    publish: (event: WorkerEvent) => void
+    publish: (event: WorkerEvent) => void,
+    heard: () => boolean
   ) {
     this.store = store
     this.runners = runners
@@ -124,6 +127,7 @@ export class WorkerState {
     this.context = context
     this.clock = Context.get(context, Clock.Clock)
     this.publish = publish
+    this.heard = heard
     this.asking = new Asking(settings, this.clock, publish)
   }
 

@@ -71,7 +71,8 @@ export const taking = (worker: WorkerState): Effect.Effect<void> => {
         return yield* Effect.failCause(exit.cause)
       }
       const claims = exit.value
-      for (const one of claims) take(worker, one, asked)
+      const came = worker.nowExactly()
+      for (const one of claims) take(worker, one, asked, came)
       if (worker.jobs.size === 0) worker.emptied.ring()
       vain = claims.length === 0 ? vain + 1 : 0
       const wrapped = after !== "" && claims.length < limit
@@ -135,14 +136,14 @@ const tookBack = (
   )
 }
 
-const take = (worker: WorkerState, claim: Claim, asked: number): void => {
+const take = (worker: WorkerState, claim: Claim, asked: number, came: number): void => {
   const known = worker.jobs.get(claim.id)
   const job: Running = {
     claim,
     stage: claim.alone ? "Held" : "Waiting",
     stop: undefined,
     renewedAt: asked,
-    startedAt: worker.nowExactly(),
+    startedAt: came,
     timer: undefined
   }
   if (known !== undefined) lose(worker, known)
