@@ -307,6 +307,21 @@ export const say = (text: string): Effect.Effect<void> => Console.error(oneLine(
 /**
  * Writes results to standard output until there are no more. A reader who leaves ends it well; where it can't be written
  * to, that is said, and it fails with {@link Ended} 1.
+ *
+ * @example
+ * ```ts runnable
+ * import { NodeServices } from "@effect/platform-node"
+ * import { Effect, Sink, Stdio, Stream } from "effect"
+ * import * as FlowCli from "penguiflow/FlowCli"
+ *
+ * const out: Array<string> = []
+ * const stdio = Stdio.layerTest({
+ *   stdout: () => Sink.forEach((text) => Effect.sync(() => out.push(String(text))))
+ * })
+ * const program = FlowCli.print(Stream.make("one\n", "two\n"))
+ * await Effect.runPromise(program.pipe(Effect.provide(stdio), Effect.provide(NodeServices.layer)))
+ * out // => ["one\n", "two\n"]
+ * ```
  */
 export const print = <E, R>(
   text: Stream.Stream<string, E, R>
