@@ -4,6 +4,7 @@ import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
+import { bundle } from "../tools/dashboard.ts"
 
 const root = path.resolve(import.meta.dirname, "..")
 const tsc = path.join(root, "node_modules/.bin/tsc")
@@ -66,7 +67,7 @@ describe("the lock file", () => {
 })
 
 describe("the package", () => {
-  beforeAll(() => {
+  beforeAll(async () => {
     fs.mkdirSync(staged)
     for (const name of ["package.json", "README.md", "LICENSE", "CHANGELOG.md", "src", "template"]) {
       if (fs.existsSync(path.join(root, name))) {
@@ -75,6 +76,7 @@ describe("the package", () => {
     }
     const built = spawn(tsc, ["-p", "tsconfig.build.json", "--outDir", path.join(staged, "dist")], root)
     assert.strictEqual(built.code, 0, built.output)
+    await bundle(path.join(staged, "dist/dashboard/assets.js"))
     const npm = spawn("npm", ["pack", "--ignore-scripts", "--json", "--pack-destination", folder], staged)
     assert.strictEqual(npm.code, 0, npm.output)
     const answer: unknown = JSON.parse(npm.stdout)
@@ -102,6 +104,15 @@ describe("the package", () => {
       /^(?:package\.json|LICENSE|README\.md|CHANGELOG\.md|src\/[\w/]+\.ts|dist\/[\w/]+\.(?:js|d\.ts)(?:\.map)?|template\/[\w/.]+)$/
     assert.deepStrictEqual(packed.filter((file) => !known.test(file)), [])
     assert.deepStrictEqual(packed.filter((file) => /^(?!template).*\.test\.|\.env|secret|\.pem|\.key$/i.test(file)), [])
+  })
+
+  it("brings its dashboard, which is found from inside", () => {
+    const keys = runModule(`
+      import { createRequire } from "node:module"
+      const inside = createRequire(import.meta.resolve("penguiflow"))
+      const assets = await import(inside.resolve("#dashboard"))
+      console.log(Object.entries(assets).map(([name, text]) => name + " " + (text.length > 100)).sort().join())`)
+    assert.strictEqual(keys, "css true,html true,icon true,js true")
   })
 
   it("can be imported where effect is all that is installed", () => {

@@ -146,6 +146,8 @@ export const draftFrom = (reader: Reader, schema: Schema, value: Json): Draft | 
 }
 
 export interface Entered {
+  /** What can be said already: where there are problems, without what they are about. */
+  readonly partial: Json
   /** Undefined where there are problems. */
   readonly value: Json | undefined
   readonly problems: ReadonlyArray<Problem>
@@ -155,7 +157,8 @@ export interface Entered {
 export const entered = (reader: Reader, draft: Draft): Entered => {
   const problems: Array<Problem> = []
   const value = valueOf(reader, reader.root, draft, [], true, problems)
-  return problems.length > 0 ? { value: undefined, problems } : { value: value ?? null, problems }
+  const partial = value ?? null
+  return { value: problems.length > 0 ? undefined : partial, partial, problems }
 }
 
 // ----------------------------------------------------------------------------------------------------------- internals

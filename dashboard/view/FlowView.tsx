@@ -2,7 +2,7 @@
 import type { JSX } from "preact"
 import { useEffect } from "preact/hooks"
 import { type FlowLive, isFailing, perSecond } from "../model/live.ts"
-import { to } from "../model/route.ts"
+import { routeOf, to } from "../model/route.ts"
 import { useStore } from "../model/store.ts"
 import { count, plural } from "../model/words.ts"
 import type { FlowInfo } from "../wire/types.ts"
@@ -22,7 +22,9 @@ export const FlowView = (
   const info = flows?.find((it) => it.name === name)
   // The address says which flow it is, also where nobody has chosen one.
   useEffect(() => {
-    if (flow === undefined && name !== undefined) location.replace(to.flow(name))
+    const here = routeOf(location.hash)
+    // Somebody may have gone elsewhere meanwhile.
+    if (name !== undefined && here.view === "flow" && here.flow === undefined) location.replace(to.flow(name))
   }, [flow, name])
   if (flows === undefined) {
     return (

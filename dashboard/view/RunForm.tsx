@@ -93,8 +93,7 @@ const Form = ({ info }: { readonly info: FlowInfo }): JSX.Element => {
     }
   }
   const toJson = () => {
-    const { value } = entered(reader, draft)
-    setJson(JSON.stringify(value ?? sketch(draft), null, 2))
+    setJson(JSON.stringify(entered(reader, draft).partial, null, 2))
     setMistakes([])
     setNote(undefined)
   }
@@ -229,27 +228,4 @@ const Form = ({ info }: { readonly info: FlowInfo }): JSX.Element => {
       </section>
     </div>
   )
-}
-
-// ----------------------------------------------------------------------------------------------------------- internals
-
-/** What was entered so far, however incomplete: a beginning for whoever goes on in JSON. */
-const sketch = (draft: Draft): Json => {
-  switch (draft.kind) {
-    case "absent":
-    case "choice":
-      return null
-    case "text":
-      return draft.text
-    case "flag":
-      return draft.on
-    case "union":
-      return sketch(draft.of)
-    case "list":
-      return draft.items.map(sketch)
-    case "object":
-      return Object.fromEntries(
-        [...draft.of].filter(([, inner]) => inner.kind !== "absent").map(([key, inner]) => [key, sketch(inner)])
-      )
-  }
 }

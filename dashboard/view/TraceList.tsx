@@ -116,7 +116,7 @@ export const TraceTable = (
     <>
       <p class="hold">
         <button type="button" class="button plain small" aria-pressed={paused} onClick={() => setPaused(!paused)}>
-          {paused ? "Go on" : "Hold"}
+          Hold
         </button>
         <span class="dim">
           {hold

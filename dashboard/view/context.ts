@@ -66,7 +66,8 @@ export const useAsk = <A>(
       }))
     }
   })
-  const connected = useStore(usePage().connection, ({ _tag }) => _tag === "Live")
+  const cutOff = useStore(usePage().connection, ({ _tag }) => _tag === "Waiting" || _tag === "Locked")
+  const before = useRef(cutOff)
   useEffect(() => {
     void again.current()
     if (every === 0) return
@@ -74,6 +75,11 @@ export const useAsk = <A>(
       if (!document.hidden) void again.current()
     }, every)
     return () => clearInterval(timer)
-  }, [key, every, connected])
+  }, [key, every])
+  // The server is back, or a token was entered.
+  useEffect(() => {
+    if (before.current && !cutOff) void again.current()
+    before.current = cutOff
+  }, [cutOff])
   return [asked.key === key ? asked.state : { _tag: "Asking" }, again.current]
 }

@@ -153,7 +153,8 @@ describe("a draft", () => {
       map: { kind: "object", of: new Map(), rest: [{ key: "a", value: text("x") }] },
       whatever: text("{")
     })
-    const { problems, value } = entered(reader, wrong)
+    const { partial, problems, value } = entered(reader, wrong)
+    assert.deepInclude(partial, { yes: true, list: ["x", "y"], payment: { _tag: "Cash", amount: 7 } })
     assert.isUndefined(value)
     assert.deepStrictEqual(problems.map(({ path }) => path), [
       "text",

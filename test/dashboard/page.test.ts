@@ -29,6 +29,7 @@ interface Look {
 interface Options {
   readonly token?: string
   readonly tidy?: boolean
+  readonly bare?: boolean
   readonly width?: number
   readonly dark?: boolean
   /** What the page may complain of. */
@@ -63,7 +64,11 @@ const looking = (look: (it: Look) => Promise<void>, options: Options = {}) =>
       })
     }).pipe(
       Effect.provide(
-        site({ ...(options.token === undefined ? {} : { token: options.token }), tidy: options.tidy === true })
+        site({
+          ...(options.token === undefined ? {} : { token: options.token }),
+          tidy: options.tidy === true,
+          bare: options.bare === true
+        })
       )
     )
   )
@@ -299,6 +304,24 @@ describe.skipIf(!available)("the dashboard", { timeout: 90_000 }, () => {
       assert.strictEqual(await page.getByRole("link", { name: "bad", exact: true }).count(), 0)
     }, { expected: /status of 404/ }))
 
+  it.live("without a store and a queue offers neither, and shows the traces that it saw itself", () =>
+    looking(async ({ base, page }) => {
+      await live(page)
+      await ended(base, order("Robby", "flaky"), "seen")
+      assert.deepStrictEqual(await page.getByRole("navigation", { name: "Views" }).getByRole("link").allInnerTexts(), [
+        "Flows",
+        "Traces"
+      ])
+      await page.getByRole("link", { name: "seen", exact: true }).click()
+      await page.locator("table.waterfall").getByText("attempt 3").waitFor()
+      assert.strictEqual(await page.getByRole("button", { name: "Replay" }).count(), 0)
+      await page.goto(`${base}/#/traces/orders/never`)
+      await page.getByText("This page has not seen the trace, and the server keeps none").waitFor()
+      await page.goto(`${base}/#/flows/orders/run`)
+      await page.getByRole("button", { name: "Run", exact: true }).waitFor()
+      assert.strictEqual(await page.getByRole("button", { name: "Store as a job" }).count(), 0)
+    }, { bare: true }))
+
   it.live("asks for the token, keeps it in the tab, and goes on", () =>
     looking(async ({ base, page }) => {
       const dialog = page.getByRole("dialog", { name: "This server asks for a token" })
@@ -323,7 +346,7 @@ describe.skipIf(!available)("the dashboard", { timeout: 90_000 }, () => {
     looking(async ({ base, page }) => {
       await live(page)
       await ended(base, order("Robby", "declined"), "by-keys")
-      await page.locator(`g.node.is-failing[data-node="pay"]`).waitFor()
+      await page.locator(`g[aria-label="pay: failing: Declined"]`).waitFor()
       const focused = () =>
         page.evaluate<string>(
           "(document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent).slice(0, 40)"
@@ -357,7 +380,7 @@ describe.skipIf(!available)("the dashboard", { timeout: 90_000 }, () => {
     looking(async ({ base, page }) => {
       await live(page)
       await ended(base, order("Robby", "declined"), "heard")
-      await page.locator(`g.node.is-failing[data-node="pay"]`).waitFor()
+      await page.locator(`g[aria-label="pay: failing: Declined"]`).waitFor()
       const tree = await page.locator("body").ariaSnapshot()
       for (
         const part of [

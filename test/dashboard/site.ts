@@ -164,6 +164,8 @@ export interface Options {
   readonly token?: string
   /** Only flows that look well in a picture. */
   readonly tidy?: boolean
+  /** Without a trace store, a queue and reports. */
+  readonly bare?: boolean
 }
 
 const reports = Layer.effect(
@@ -176,7 +178,7 @@ const reports = Layer.effect(
 )
 
 /** The site; in its context the server, which knows its address. */
-export const site = ({ port, tidy, token }: Options = {}) => {
+export const site = ({ bare, port, tidy, token }: Options = {}) => {
   const auth = token === undefined ? Layer.empty : FlowHttp.bearer(Redacted.make(token))
   const options: FlowHttp.Options = { migrations: ["checkout"], version: "0.1.0" }
   const flows = tidy === true
@@ -186,6 +188,7 @@ export const site = ({ port, tidy, token }: Options = {}) => {
     Layer.provide(auth),
     Layer.provideMerge(HttpServerNode.layer({ port: port ?? 0, grace: "1 second" }))
   )
+  if (bare === true) return served
   return Layer.mergeAll(served, Worker.layer([orders, support], { concurrency: 4 })).pipe(
     Layer.provide([TraceStoreMemory.layer({ maxTraces: 2000 }), reports, JobQueueMemory.layer()])
   )
