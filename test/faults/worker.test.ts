@@ -72,6 +72,17 @@ describe.skipIf(!Postgres.available)("workers over PostgreSQL", () => {
       )
     }))
 
+  it.live("clocks that are ten minutes wrong, and jump: nothing is taken over, delayed jobs are in time, all get work", () =>
+    Effect.gen(function*() {
+      const it = yield* Scenarios.clocks(yield* fresh, 10, 1000)
+      assert.deepStrictEqual([it.done, it.effects, it.mostStarts, it.leasesLost], [39, 39, 1, 0])
+      assert.isAtLeast(Math.min(...it.perWorker), 2)
+      assert.isAtLeast(it.early, 0)
+      assert.isAtMost(it.late, 4000)
+      // The clocks were wrong indeed.
+      assert.strictEqual(it.minutesApart, 10)
+    }))
+
   it.live("SIGTERM: at once when idle, after a short job, after its grace with a long one; again: at once", () =>
     Effect.gen(function*() {
       const { idle, interrupted, long, short, twice } = yield* Scenarios.terminated(yield* fresh, 1000)

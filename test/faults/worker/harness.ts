@@ -27,7 +27,11 @@ export interface Harness {
   readonly sql: SqlClient.SqlClient
   readonly flow: ReturnType<typeof flowOf>
   /** By another way to the database, if need be. */
-  readonly spawn: (options?: { readonly url?: string }) => Child
+  readonly spawn: (options?: {
+    readonly url?: string
+    /** Its clock is so many minutes ahead, and after two seconds as many behind. */
+    readonly clockMinutes?: number
+  }) => Child
   readonly children: ReadonlyArray<Child>
   readonly ledger: () => ReadonlyArray<Line>
   readonly effects: Effect.Effect<ReadonlyArray<{ readonly key: string; readonly job: string }>>
@@ -63,7 +67,7 @@ export const harness = (
         await Promise.all(children.map((child) => child.exited))
       })
     )
-    const start = (options?: { readonly url?: string }): Child => {
+    const start: Harness["spawn"] = (options) => {
       const config: Config = {
         url: options?.url ?? address,
         ledger,
@@ -71,10 +75,12 @@ export const harness = (
         lease: settings.lease ?? 2000,
         grace: settings.grace ?? 3000
       }
+      const { clockMinutes } = options ?? {}
+      const wrong = clockMinutes === undefined ? [] : ["--import", join(import.meta.dirname, "clock.ts")]
       const child = spawn(
         process.execPath,
-        ["--conditions=source", join(import.meta.dirname, "child.ts"), JSON.stringify(config)],
-        { stdio: ["ignore", "pipe", "pipe"] }
+        ["--conditions=source", ...wrong, join(import.meta.dirname, "child.ts"), JSON.stringify(config)],
+        { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, CLOCK_MINUTES: String(clockMinutes ?? 0) } }
       )
       const lines: Child["lines"] = []
       const log: Array<string> = []

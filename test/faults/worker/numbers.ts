@@ -24,6 +24,7 @@ const all: Record<string, Effect.Effect<unknown>> = {
   "SIGSTOP for longer than the lease": withServer((url) => Scenarios.frozen(url, 2000)),
   "event loop blocked for two leases, 2 workers": withServer((url) => Scenarios.blocked(url, 2000, 2)),
   "event loop blocked for two leases, 3 workers": withServer((url) => Scenarios.blocked(url, 2000, 3)),
+  "clocks ten minutes wrong": withServer((url) => Scenarios.clocks(url, 10, 1000)),
   "poison: kills itself": withServer((url) =>
     Scenarios.poison(url, "kill", { neighbours: 20, lease: 1500, workers: 2 })
   ),

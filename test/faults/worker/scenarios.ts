@@ -131,6 +131,29 @@ export const blocked = (url: string | undefined, lease: number, workers: number)
     return { starts: begins(it.ledger()).get("j-0"), ...(yield* summary(it, 1)) }
   }))
 
+/** Three workers: the clock of one is right, of two so many minutes wrong, and they jump. The long jobs outlast two leases. */
+export const clocks = (url: string | undefined, minutes: number, lease: number) =>
+  Effect.scoped(Effect.gen(function*() {
+    const it = yield* harness(url, { lease, concurrency: 2 })
+    const children = [it.spawn(), it.spawn({ clockMinutes: minutes }), it.spawn({ clockMinutes: -minutes })]
+    yield* ready(children)
+    yield* enqueue(it, "delayed", 3, () => 0, "work", { delay: 1500 })
+    yield* enqueue(it, "short", 30, () => 200)
+    yield* enqueue(it, "long", 6, () => lease * 2.5)
+    yield* untilEnded(it, 39, 30_000)
+    const late = (yield* Effect.orDie(it.queue.list({ id: ["delayed-0", "delayed-1", "delayed-2"] })))
+      .map((job) => (job.startedAt ?? 0) - job.enqueuedAt - 1500)
+    const lines = it.ledger()
+    return {
+      perWorker: children.map(({ pid }) => lines.filter((line) => line.what === "begin" && line.pid === pid).length),
+      minutesApart: Math.round((Math.max(...lines.map((line) => line.at)) - Date.now()) / 60_000),
+      early: Math.min(...late),
+      late: Math.max(...late),
+      leasesLost: children.flatMap((child) => child.lines).filter((line) => line._tag === "LeaseLost").length,
+      ...(yield* summary(it, 39))
+    }
+  }))
+
 /** SIGTERM with nothing to do, with a short job, with a long one, twice; and what the queue says of the job then. */
 export const terminated = (url: string | undefined, grace: number) =>
   Effect.scoped(Effect.gen(function*() {
