@@ -109,7 +109,7 @@ const withQueue = <E>(
   answering(
     Effect.flatMap(
       Places.queueOf(asked, { create: false }),
-      (place) => JobQueue.JobQueue.use(f).pipe(Effect.provide(Places.queue(place, asked.queue), { local: true }))
+      (place) => JobQueue.JobQueue.use(f).pipe(Effect.provide(Places.queue(place, asked.queue)))
     ),
     asked
   )

@@ -86,12 +86,13 @@ const replay = Command.make("replay", {
   Command.withShortDescription("Runs the stored input of a trace again, and compares"),
   Command.withDescription(
     `Runs the stored input of a trace on the flow of today, and compares how it ended and which way it took. Everything is
-  done again: export a layer that may be called again. Nothing is stored of it.
+  done again: export a layer that may be called again. Nothing is stored of it. The input must have been recorded, as
+  penguiflow serve, TraceStore.runtime and TraceStore.run do.
 
   Exit codes: 0 the same, 1 different, 2 it can't be replayed.`
   ),
   Command.withExamples([
-    { command: "penguiflow trace replay src/orders.ts job-order-7", description: "With the layer of the module" }
+    { command: "penguiflow trace replay src/orders.ts 6e7c2b54", description: "With the layer of the module" }
   ])
 )
 
