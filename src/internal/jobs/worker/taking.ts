@@ -1,6 +1,7 @@
 /** Taking jobs: as many as there are places for, of each tenant in turn, and those of workers that fell silent. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type { JobError } from "../../../JobError.ts"
 import { type Claim, tenantsAtOnce } from "../../../JobStore.ts"
@@ -59,10 +60,7 @@ export const taking = (worker: WorkerState): Effect.Effect<void> => {
       const limit = atOnce(worker, placesFree(worker))
       const asked = worker.now()
       worker.claiming = true
-      const claiming = yield* Effect.forkChild(claim(limit), { startImmediately: true })
-      // What the last claim brought begins while the store answers to this one.
-      pump(worker)
-      const exit = yield* Fiber.await(claiming)
+      const exit = yield* worker.ahead.length === 0 ? Effect.exit(claim(limit)) : meanwhile(worker, claim(limit))
       worker.claiming = false
       if (exit._tag === "Failure") {
         worker.emptied.ring()
@@ -114,6 +112,13 @@ const placesAhead = ({ pace, settings }: WorkerState): number =>
 
 const atOnce = ({ settings }: WorkerState, free: number): number =>
   free <= settings.concurrency ? free : Math.min(free, Math.max(settings.concurrency, mostAtOnce))
+
+/** What the last claim brought begins while the store answers to this one. */
+const meanwhile = <A>(worker: WorkerState, claim: Effect.Effect<A, JobError>): Effect.Effect<Exit.Exit<A, JobError>> =>
+  Effect.flatMap(Effect.forkChild(claim, { startImmediately: true }), (claiming) => {
+    pump(worker)
+    return Fiber.await(claiming)
+  })
 
 /** Tenants that are over their rate. */
 const overTheirRate = (worker: WorkerState): ReadonlyArray<string> => {
