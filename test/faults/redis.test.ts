@@ -40,7 +40,7 @@ describe.skipIf(!RedisServer.available)("a Redis that fails", () => {
         ...(yield* begin("memory")),
         begin: send("CONFIG", "SET", "maxmemory", "1"),
         end: send("CONFIG", "SET", "maxmemory", "0"),
-        ms: 2000,
+        ms: 1200,
         says: /OOM/
       })
     }))
@@ -51,7 +51,7 @@ describe.skipIf(!RedisServer.available)("a Redis that fails", () => {
         ...(yield* begin("replica")),
         begin: send("REPLICAOF", "127.0.0.1", "1"),
         end: send("REPLICAOF", "NO", "ONE"),
-        ms: 2000,
+        ms: 1200,
         says: /READONLY/
       })
     }))

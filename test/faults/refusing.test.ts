@@ -53,7 +53,7 @@ describe.skipIf(!PostgresServer.available)("a PostgreSQL that refuses", () => {
         ...(yield* begin(yield* fresh)),
         begin: readOnly(true),
         end: readOnly(false),
-        ms: 2000,
+        ms: 1200,
         says: /read-only transaction/
       })
     }))
@@ -74,7 +74,7 @@ describe.skipIf(!PostgresServer.available)("a PostgreSQL that refuses", () => {
         ...(yield* begin(yield* fresh)),
         begin: restart("on"),
         end: Effect.asVoid(promote),
-        ms: 2000,
+        ms: 1200,
         says: /read-only|recovery/
       })
     }))
@@ -97,7 +97,7 @@ describe.skipIf(!PostgresServer.available)("a PostgreSQL that refuses", () => {
           yield* Effect.promise(() => Fs.rm(standby))
           yield* server.start
         }),
-        ms: 2000,
+        ms: 1200,
         says: /starting up|not accepting connections/
       })
     }))
@@ -125,7 +125,7 @@ describe.skipIf(!PostgresServer.available)("a PostgreSQL that refuses", () => {
           while (Exit.isSuccess(yield* Effect.exit(Scope.provide(take, others))));
         }),
         end: Scope.close(others, Exit.void),
-        ms: 2000,
+        ms: 1200,
         says: /no room for another connection/
       })
     }))
@@ -146,7 +146,7 @@ describe.skipIf(!PostgresServer.available)("a PostgreSQL that refuses", () => {
         bytes: 200_000,
         begin: disk.fill,
         end: disk.clear,
-        ms: 4000,
+        ms: 2500,
         says: /No space left on device/
       })
     }))

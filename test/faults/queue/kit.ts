@@ -158,7 +158,7 @@ export const survives = (it: {
     let ready = 0
     while (performance.now() < begun + it.ms) {
       yield* pause(50)
-      if (performance.now() > begun + 1500 && (yield* worker.status).ready) ready++
+      if (performance.now() > begun + 700 && (yield* worker.status).ready) ready++
     }
     const seconds = (performance.now() - begun) / 1000
     const said = lines.filter(({ at }) => at > begun)
