@@ -13,6 +13,9 @@
  * - A shutdown takes no more jobs, lets those that run end for `grace`, interrupts the rest and returns them to the queue
  *   as if they had not been tried, and ends within `grace` and two seconds, whatever the queue does.
  *
+ * Where a `TraceStore` is in the context, it is told what went into each job and what came out, so that a job's trace can
+ * be replayed.
+ *
  * The library installs no signal handlers: the program that holds the worker does.
  */
 import * as Context from "effect/Context"
@@ -33,6 +36,7 @@ import type { JobError } from "./JobError.ts"
 import { JobQueue, type Service as JobQueueService } from "./JobQueue.ts"
 import type { Claim } from "./JobStore.ts"
 import { CurrentTrace } from "./Trace.ts"
+import * as TraceStore from "./TraceStore.ts"
 import type { WorkerEvent } from "./WorkerEvent.ts"
 
 export type { WorkerEvent } from "./WorkerEvent.ts"
@@ -140,7 +144,7 @@ export const make: {
     const settings = yield* settingsOf(options ?? {}, queue.limits.maxResult ?? Infinity)
     const runners = new Map<string, Runner>()
     for (const flow of all) {
-      const runtime = yield* FlowRuntime.make(flow as Flow<string, unknown, unknown, unknown, never, unknown>, {
+      const runtime = yield* runtimeOf(flow as Flow<string, unknown, unknown, unknown, never, unknown>, {
         maxInFlight: Number.MAX_SAFE_INTEGER,
         interruptGrace: settings.interruptGrace
       })
@@ -217,6 +221,18 @@ export const layer: {
   Layer.effect(Worker, make(flows, options as Options)) as never
 
 // ----------------------------------------------------------------------------------------------------------- internals
+
+type Runtime = FlowRuntime.FlowRuntime<unknown, unknown, unknown, unknown>
+
+const runtimeOf: (
+  flow: Flow<string, unknown, unknown, unknown, never, unknown>,
+  options: FlowRuntime.Options
+) => Effect.Effect<Runtime, never, Scope.Scope> = Effect.fnUntraced(function*(flow, options) {
+  const store = yield* Effect.serviceOption(TraceStore.TraceStore)
+  return store._tag === "None"
+    ? yield* FlowRuntime.make(flow, options)
+    : yield* Effect.provideService(TraceStore.runtime(flow, options), TraceStore.TraceStore, store.value)
+})
 
 const isList = (flows: AnyFlow | ReadonlyArray<AnyFlow>): flows is ReadonlyArray<AnyFlow> => Array.isArray(flows)
 

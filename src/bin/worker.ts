@@ -110,6 +110,19 @@ export const usable = (queue: JobQueueService): Effect.Effect<void, FlowCli.Ende
         : Effect.void
   )
 
+/** Where traces are kept, if they are to be: beside the jobs. */
+const tracesOf = (
+  asked: Commands.Asked,
+  place: Places.Place,
+  waiting: (why: string) => Effect.Effect<void>
+): Layer.Layer<never, unknown> => {
+  if (!asked.traces || place._tag === "Redis") return Layer.empty
+  return Layer.unwrap(Effect.map(
+    Effect.promise(() => import("../layers/TraceStoreSql.ts")),
+    (it) => it.layer().pipe(Layer.provide(Places.sql(place, waiting)))
+  ))
+}
+
 /** Runs until a signal comes. */
 export const worker = (asked: Commands.Asked): Effect.Effect<void, FlowCli.Ended> =>
   Effect.suspend(() => {
@@ -117,12 +130,16 @@ export const worker = (asked: Commands.Asked): Effect.Effect<void, FlowCli.Ended
     const start = Effect.fnUntraced(function*({ own, theirs }: Scopes) {
       const program = yield* programOf(asked)
       const place = yield* Effect.catch(Places.queueOf(asked, { create: true }), ({ message }) => refused(message))
+      if (asked.traces && place._tag === "Redis") {
+        return yield* refused("--traces keeps traces in the queue's database, and Redis is none: give --database")
+      }
       const services = yield* built("the layer of the flows can't be built", program.layer, theirs, asked)
       const waiting = (why: string) => FlowCli.say(`The queue is not there yet, trying again: ${why}`)
       const queue = yield* built("the queue can't be used", Places.queue(place, asked.queue, waiting), own, asked)
       yield* usable(Context.get(queue, JobQueue))
+      const traces = yield* built("traces can't be kept", tracesOf(asked, place, waiting), own, asked)
       held = yield* Worker.make(program.flows, optionsOf(asked, asked.name)).pipe(
-        Effect.provideContext(Context.merge(services, queue) as Context.Context<JobQueue>),
+        Effect.provideContext(Context.mergeAll(services, queue, traces) as Context.Context<JobQueue>),
         Scope.provide(own)
       )
       const names = program.flows.map((flow) => flow.name).join(", ")

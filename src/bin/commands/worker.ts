@@ -23,6 +23,7 @@ export interface Asked extends Flags.Queue, Working {
   readonly flow: ReadonlyArray<string>
   readonly layer: Option.Option<string>
   readonly name: string
+  readonly traces: boolean
   readonly debug: boolean
 }
 
@@ -76,6 +77,10 @@ export const worker: Command.Command<"worker", never, {}, FlowCli.Ended> = Comma
   name: Flag.String("name").pipe(
     Flag.withDefault("worker"),
     Flag.withDescription("What its jobs are marked with; a random part is added")
+  ),
+  traces: Flag.Boolean("traces").pipe(
+    Flag.withDefault(false),
+    Flag.withDescription("Keeps the traces of jobs in the database too, for penguiflow trace and the dashboard")
   ),
   debug: Flags.debug
 }, (given) => Effect.flatMap(Effect.promise(() => import("../worker.ts")), (it) => it.worker(given))).pipe(
