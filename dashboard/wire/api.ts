@@ -131,7 +131,9 @@ const tracePath = (flow: string | undefined, id: string, action = ""): string =>
 
 const queryOf = (query: Query): string => {
   const pairs = Object.entries(query).filter(([, value]) => value !== undefined && value !== "")
-  return pairs.length === 0 ? "" : `?${new URLSearchParams(pairs.map(([key, value]) => [key, String(value)]))}`
+  return pairs.length === 0
+    ? ""
+    : `?${new URLSearchParams(pairs.map(([key, value]): [string, string] => [key, String(value)]))}`
 }
 
 const refusalIn = async (answer: Response): Promise<ApiError> => {

@@ -25,7 +25,7 @@ export interface Feed {
 }
 
 export const startFeed = (
-  api: Api,
+  api: Pick<Api, "events">,
   said: (what: ReadonlyArray<Said>) => void,
   connection: (state: Connection) => void
 ): Feed => {
