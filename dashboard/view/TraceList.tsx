@@ -1,12 +1,11 @@
 /** Traces as they run and end. */
-import type { JSX } from "preact"
+import { Component, type JSX } from "preact"
 import { useMemo, useRef, useState } from "preact/hooks"
 import { keyOf, type Live, type TraceRow } from "../model/live.ts"
 import { to } from "../model/route.ts"
 import { useStore } from "../model/store.ts"
 import { plural } from "../model/words.ts"
 import type { ApiError } from "../wire/api.ts"
-import type { Summary } from "../wire/types.ts"
 import { errorOf, useAsk, useNow, usePage } from "./context.ts"
 import { Action, Duration, Empty, Problem, State, Time } from "./parts.tsx"
 
@@ -92,7 +91,6 @@ export const TraceTable = (
   }
 ): JSX.Element => {
   const page = usePage()
-  const now = useNow()
   const [paused, setPaused] = useState(false)
   const [pointed, setPointed] = useState(false)
   const hold = paused || pointed
@@ -111,7 +109,8 @@ export const TraceTable = (
     keeps ? 10_000 : 0
   )
   const earlier = kept._tag === "Asking" ? undefined : kept.value
-  const rows = useMemo(() => rowsOf(live, earlier ?? [], { flow, status }, most), [live, earlier, flow, status, most])
+  const before = useMemo(() => (earlier ?? []).map((it): TraceRow => ({ ...it, at: it.endedAt ?? it.at })), [earlier])
+  const rows = useMemo(() => rowsOf(live, before, { flow, status }, most), [live, before, flow, status, most])
   return (
     <>
       <p class="hold">
@@ -156,12 +155,7 @@ export const TraceTable = (
               onFocusOut={() => setPointed(false)}
             >
               {rows.map((row) => (
-                <Row
-                  key={`${row.status} ${keyOf(row.flow, row.traceId)}`}
-                  row={row}
-                  now={now}
-                  withFlow={flow === undefined}
-                />
+                <Row key={`${row.status} ${keyOf(row.flow, row.traceId)}`} row={row} withFlow={flow === undefined} />
               ))}
             </tbody>
           </table>
@@ -170,9 +164,25 @@ export const TraceTable = (
   )
 }
 
-const Row = (
-  { now, row, withFlow }: { readonly row: TraceRow; readonly now: number; readonly withFlow: boolean }
-): JSX.Element => {
+interface RowProps {
+  readonly row: TraceRow
+  readonly withFlow: boolean
+}
+
+/** What a row shows does not change: it is drawn once, and not with each batch of events. */
+class Row extends Component<RowProps> {
+  override shouldComponentUpdate(next: RowProps): boolean {
+    const { row, withFlow } = this.props
+    return next.withFlow !== withFlow ||
+      (next.row !== row && (next.row.at !== row.at || next.row.status !== row.status))
+  }
+
+  override render(): JSX.Element {
+    return <Cells {...this.props} />
+  }
+}
+
+const Cells = ({ row, withFlow }: RowProps): JSX.Element => {
   const { api } = usePage()
   const running = row.status === "running"
   return (
@@ -202,7 +212,7 @@ const Row = (
         <Time at={row.at} />
       </td>
       <td class="col-took">
-        <Duration ms={running ? Math.max(0, now - row.at) : row.durationMs} />
+        {running ? <Elapsed since={row.at} /> : <Duration ms={row.durationMs} />}
       </td>
       <td class="col-act">
         {running
@@ -212,6 +222,8 @@ const Row = (
     </tr>
   )
 }
+
+const Elapsed = ({ since }: { readonly since: number }): JSX.Element => <Duration ms={Math.max(0, useNow() - since)} />
 
 export const cancelTrace = async (
   api: { readonly cancelTrace: (flow: string, id: string) => Promise<{ readonly cancelled: boolean }> },
@@ -230,7 +242,7 @@ const endedIn = (live: Live, flow: string | undefined): number =>
 /** The oldest of those that run stand first: they are the ones to worry about. */
 const rowsOf = (
   live: Live,
-  stored: ReadonlyArray<Summary>,
+  stored: ReadonlyArray<TraceRow>,
   { flow, status }: Which,
   most: number
 ): ReadonlyArray<TraceRow> => {
@@ -249,7 +261,7 @@ const rowsOf = (
     const row: TraceRow = { flow, traceId, status: "running", at }
     if (take(row)) runningSeen.push(row)
   }
-  const others = stored.map((it): TraceRow => ({ ...it, at: it.endedAt ?? it.at })).filter(take)
+  const others = stored.filter(take)
   const running = [...runningSeen, ...others.filter((row) => row.status === "running")].sort((a, b) => a.at - b.at)
   const rest = [...ended, ...others.filter((row) => row.status !== "running")].sort((a, b) => b.at - a.at)
   return [...running.slice(0, status === "running" ? most : Math.ceil(most / 3)), ...rest].slice(0, most)
