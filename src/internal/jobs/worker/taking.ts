@@ -74,9 +74,10 @@ export const taking = (worker: WorkerState): Effect.Effect<void> => {
       if (worker.jobs.size === 0) worker.emptied.ring()
       vain = claims.length === 0 ? vain + 1 : 0
       const wrapped = after !== "" && claims.length < limit
-      // A tenant that got two has seen all others in between: the turn is over.
+      // The turn is over: a tenant that got two has seen all others in between, and so has a claim with room left.
       const tenants = new Set(claims.map(({ tenant }) => tenant)).size
-      const allSeen = tenants < claims.length && tenants < tenantsAtOnce
+      const someLeft = claims.length === limit || tenantConcurrency !== undefined || tenants > tenantsAtOnce / 2
+      const allSeen = tenants < claims.length && tenants < tenantsAtOnce || !someLeft
       after = wrapped || allSeen ? "" : lastTenant(claims, after)
       worker.mayWait ||= wrapped || claims.length === limit || claims.length > concurrency
       if (worker.mayWait && placesFree(worker) > 0) return
