@@ -28,6 +28,7 @@ import { TraceStore } from "../TraceStore.ts"
 import * as Worker from "../Worker.ts"
 import { refused } from "./answer.ts"
 import type * as Commands from "./commands/serve.ts"
+import * as Failures from "./failures.ts"
 import { built, living, type Scopes } from "./living.ts"
 import * as Places from "./places.ts"
 import { version } from "./version.ts"
@@ -46,7 +47,7 @@ export const serve = (
       const places = yield* placesOf(asked)
       const services = yield* built("the layer of the flows can't be built", program.layer, theirs, asked)
       const stores = yield* built("the stores can't be used", storesOf(asked, places, services), own, asked)
-      const counting = yield* Layer.buildWithScope(MetricsObserver.layer(), own)
+      const counting = yield* Layer.buildWithScope(Layer.merge(MetricsObserver.layer(), Failures.layer), own)
       const context = Context.merge(Context.merge(counting, services), stores) as Context.Context<JobQueue>
       served = yield* Scope.make()
       const auth = token === undefined ? Layer.empty : FlowHttp.bearer(token)
@@ -81,6 +82,7 @@ export const serve = (
         `Serving ${names}${token === undefined ? "" : ", with a token"}${asked.worker ? ", and running jobs" : ""}. ` +
           `${placed(places)} Ctrl-C ends it.`
       )
+      if (program.notice !== "") yield* FlowCli.say(program.notice)
       yield* FlowCli.print(Stream.make(`${url}\n`))
       if (asked.open) yield* openBrowser(url)
     })

@@ -20,6 +20,8 @@ import { count, lasting } from "./table.ts"
 export interface Program {
   readonly flows: ReadonlyArray<Loaded["flow"]>
   readonly layer: Loaded["layer"]
+  /** What is to be said where no module exports a layer: easily forgotten, and of no matter to flows that need nothing. */
+  readonly notice: string
 }
 
 /** The flows of all modules: one worker takes the jobs of them all. */
@@ -28,6 +30,7 @@ export const programOf: (
 ) => Effect.Effect<Program, FlowCli.Ended> = Effect.fnUntraced(function*(asked) {
   const flows = new Map<string, Loaded["flow"]>()
   let layer: Loaded["layer"] = Layer.empty
+  let layers = false
   for (const module of asked.modules) {
     const names = { flows: asked.flow, layer: Option.getOrUndefined(asked.layer) }
     const loaded = yield* orEnd(loadAll(module, names), asked.debug)
@@ -38,9 +41,11 @@ export const programOf: (
       }
       flows.set(flow.name, flow)
     }
+    layers ||= loaded.layer !== Layer.empty
     layer = Layer.merge(layer, loaded.layer)
   }
-  const program: Program = { flows: [...flows.values()], layer }
+  const notice = layers ? "" : `No layer is exported by ${asked.modules.join(", ")}: nodes get no services.`
+  const program: Program = { flows: [...flows.values()], layer, notice }
   return program
 })
 
@@ -80,12 +85,8 @@ export const telling = (worker: Worker.Service): Effect.Effect<void> =>
         return Effect.logInfo(`job ${event.jobId} of ${event.flow} goes back to the queue`)
       case "LeaseLost":
         return Effect.logWarning(`job ${event.jobId} of ${event.flow} was lost: another worker has it, or may have it`)
+      // What the worker tells itself.
       case "LeasesExpired":
-        return Effect.logWarning(
-          `${
-            count(event.recovered.length + event.dead.length, "job")
-          } of silent workers found, ${event.dead.length} dead`
-        )
       case "QueueFailed":
       case "QueueRecovered":
         return Effect.void
@@ -130,9 +131,6 @@ export const worker = (asked: Commands.Asked): Effect.Effect<void, FlowCli.Ended
     const start = Effect.fnUntraced(function*({ own, theirs }: Scopes) {
       const program = yield* programOf(asked)
       const place = yield* Effect.catch(Places.queueOf(asked, { create: true }), ({ message }) => refused(message))
-      if (asked.traces && place._tag === "Redis") {
-        return yield* refused("--traces keeps traces in the queue's database, and Redis is none: give --database")
-      }
       const services = yield* built("the layer of the flows can't be built", program.layer, theirs, asked)
       const waiting = (why: string) => FlowCli.say(`The queue is not there yet, trying again: ${why}`)
       const queue = yield* built("the queue can't be used", Places.queue(place, asked.queue, waiting), own, asked)
@@ -144,6 +142,7 @@ export const worker = (asked: Commands.Asked): Effect.Effect<void, FlowCli.Ended
       )
       const names = program.flows.map((flow) => flow.name).join(", ")
       yield* FlowCli.say(`${held.id} takes jobs of ${names} from ${place.shown}, ${asked.concurrency} at once.`)
+      if (program.notice !== "") yield* FlowCli.say(program.notice)
       // In the scope, so that it goes on telling while the worker shuts down.
       yield* Effect.forkIn(telling(held), own, { startImmediately: true })
     })

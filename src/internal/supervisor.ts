@@ -301,7 +301,9 @@ export class Supervisor {
 
   /** What becomes of a defect. */
   nodeDied(trace: Trace, node: string | undefined, attempt: number | undefined, defect: unknown): FlowError {
-    const message = `Node "${node ?? "?"}" died: ${messageOf(defect)}`
+    const words = messageOf(defect)
+    const hint = words.startsWith("Service not found: ") ? ". Provide it by a Layer" : ""
+    const message = `Node "${node ?? "?"}" died: ${words}${hint}`
     return trace.fail({ _tag: "NodeDied", defect }, message, node, attempt, defect)
   }
 

@@ -100,6 +100,7 @@ describe("penguiflow serve", () => {
         ended.said[0],
         "Serving notes, orders, and running jobs. Jobs and traces are in memory, and gone at the end: --database keeps them. Ctrl-C ends it."
       )
+      assert.strictEqual(ended.said[1], `No layer is exported by ${module}: nodes get no services.`)
     }))
 
   it.live("keeps jobs and traces where the command line or the environment says", () =>

@@ -79,8 +79,10 @@ export const worker: Command.Command<"worker", never, {}, FlowCli.Ended> = Comma
     Flag.withDescription("What its jobs are marked with; a random part is added")
   ),
   traces: Flag.Boolean("traces").pipe(
-    Flag.withDefault(false),
-    Flag.withDescription("Keeps the traces of jobs in the database too, for penguiflow trace and the dashboard")
+    Flag.withDefault(true),
+    Flag.withDescription(
+      "Keeps the traces of jobs in the database too, for penguiflow trace and the dashboard; --no-traces does not"
+    )
   ),
   debug: Flags.debug
 }, (given) => Effect.flatMap(Effect.promise(() => import("../worker.ts")), (it) => it.worker(given))).pipe(

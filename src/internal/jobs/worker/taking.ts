@@ -135,10 +135,11 @@ const tookBack = (
   dead: ReadonlyArray<string>
 ): Effect.Effect<void> => {
   worker.publish({ _tag: "LeasesExpired", at: worker.clock.currentTimeMillisUnsafe(), recovered, dead })
+  const all = recovered.length + dead.length
   return Effect.logWarning(
-    `worker ${worker.settings.id}: ${
-      recovered.length + dead.length
-    } jobs of silent workers taken back, ${dead.length} of them dead`
+    `worker ${worker.settings.id}: ${all} ${
+      all === 1 ? "job" : "jobs"
+    } of silent workers taken back, ${dead.length} of them dead`
   )
 }
 
