@@ -178,6 +178,8 @@ const useRoute = (): Route => {
   useEffect(() => {
     const look = () => set(location.hash)
     addEventListener("hashchange", look)
+    // Somebody may have gone elsewhere between drawing and now.
+    look()
     return () => removeEventListener("hashchange", look)
   }, [])
   return routeOf(hash)

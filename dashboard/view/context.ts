@@ -48,14 +48,21 @@ export const useAsk = <A>(
   const [asked, set] = useState<{ readonly key: string; readonly state: Asked<A> }>({ key, state: { _tag: "Asking" } })
   const latest = useRef({ key, ask })
   latest.current = { key, ask }
+  const times = useRef({ asked: 0, shown: 0 })
   const again = useRef(async (): Promise<void> => {
     const { ask, key } = latest.current
+    const nth = ++times.current.asked
+    // An answer to what is no longer asked, or one that a later question has overtaken, is passed over.
+    const isLate = () => {
+      if (latest.current.key !== key || nth < times.current.shown) return true
+      times.current.shown = nth
+      return false
+    }
     try {
       const value = await ask()
-      // An answer to what is no longer asked.
-      if (latest.current.key === key) set({ key, state: { _tag: "Got", value } })
+      if (!isLate()) set({ key, state: { _tag: "Got", value } })
     } catch (error) {
-      if (latest.current.key !== key) return
+      if (isLate()) return
       set((before) => ({
         key,
         state: {

@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
-import { type BrowserContext, chromium, type Page } from "playwright-core"
+import { type BrowserContext, chromium, type Page, type Request } from "playwright-core"
 import { count } from "../../dashboard/model/words.ts"
 import { type Message, messagesOf } from "../../dashboard/wire/sse.ts"
 import type { Snapshot } from "../../dashboard/wire/types.ts"
@@ -280,6 +280,41 @@ describe.skipIf(!available)("the dashboard", { timeout: 90_000 }, () => {
       await page.goto(`${base}/#/migrations/checkout`)
       await page.getByText(`${hostile} (in order-7)`).waitFor()
       assert.strictEqual(await page.locator("img, iframe, #page script, [style*='url']").count(), 0)
+    }))
+
+  it.live("goes where the address says, also when it changes while the page begins", () =>
+    looking(async ({ page }) => {
+      await live(page)
+      // After the first drawing, and before anything is done after it.
+      await page.addInitScript(`
+        location.hash = "#/"
+        document.addEventListener("DOMContentLoaded", () => {
+          if (document.querySelector("#page main") !== null) location.hash = "#/jobs?state=dead"
+        })
+      `)
+      await page.reload()
+      await page.getByText("No dead letters: no job was given up.").waitFor()
+      assert.match(page.url(), /#\/jobs\?state=dead$/)
+    }))
+
+  it.live("an answer that was overtaken by a later one is not shown", () =>
+    looking(async ({ base, page }) => {
+      await page.goto(`${base}/#/jobs`)
+      await page.getByText("No job is stored.").waitFor()
+      let held: Request | undefined
+      await page.route("**/api/jobs?*", async (route) => {
+        if (held !== undefined) return route.continue()
+        held = route.request()
+        const answer = await route.fetch()
+        const stored = await post(base, "/api/flows/orders/jobs?id=later", order("Pingu"))
+        assert.strictEqual(stored.status, 202)
+        await page.getByRole("link", { name: "later", exact: true }).waitFor()
+        await route.fulfill({ response: answer })
+      })
+      const late = await page.waitForEvent("requestfinished", (request) => request === held)
+      assert.notInclude(await (await late.response())!.text(), "later")
+      await page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+      assert.strictEqual(await page.getByRole("link", { name: "later", exact: true }).count(), 1)
     }))
 
   it.live("jobs: dead letters are tried again and deleted", () =>
