@@ -169,7 +169,10 @@ class Draft {
     for (const [name, flow] of Object.entries(snapshot.flows)) {
       this.#flows[name] = { ...flow, nodes: plain(flow.nodes), rate: flows[name]?.rate ?? noRate }
     }
-    this.#open = new Map()
+    this.#open = new Map(snapshot.running.map((it): [string, OpenTrace] => [
+      keyOf(it.flow, it.traceId),
+      { ...it, partial: true, held: new Map() }
+    ]))
     this.#ended = []
     this.#earlier = snapshot.recent.slice(0, bounds.ended)
     this.#skew = snapshot.at - now

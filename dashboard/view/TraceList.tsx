@@ -73,22 +73,18 @@ export const TracesView = ({ flow, status }: Which): JSX.Element => {
         </div>
       )}
       <section class="card" aria-label="Traces, the newest first">
-        <TraceTable flow={flow} status={status} most={100} stored />
+        <TraceTable flow={flow} status={status} most={100} />
       </section>
     </div>
   )
 }
 
 /**
- * Those that run, then those that ended, the newest first. Rows hold still while they are pointed at or have the focus, or
+ * Those that run, then those that ended, the newest first; those that this page has not seen, of the store. Rows hold still while they are pointed at or have the focus, or
  * as long as they are asked to.
  */
 export const TraceTable = (
-  { flow, most, status, stored }: Which & {
-    readonly most: number
-    /** Asks the store, too, for those that this page has not seen. */
-    readonly stored?: boolean
-  }
+  { flow, most, status }: Which & { readonly most: number }
 ): JSX.Element => {
   const page = usePage()
   const [paused, setPaused] = useState(false)
@@ -102,7 +98,7 @@ export const TraceTable = (
     page.live,
     (it) => held.current === undefined ? 0 : endedIn(it, flow) - endedIn(held.current, flow)
   )
-  const keeps = useStore(page.list, (it) => it?.features.traces === true) && stored === true
+  const keeps = useStore(page.list, (it) => it?.features.traces === true)
   const [kept] = useAsk(
     `${keeps} ${flow} ${status}`,
     async () => keeps ? (await page.api.traces({ flow, status, limit: most })).traces : [],

@@ -77,6 +77,8 @@ export interface Snapshot {
   readonly flows: Readonly<Record<string, FlowCounts>>
   /** The newest first. */
   readonly recent: ReadonlyArray<RecentTrace>
+  /** Of each flow the oldest that are open. */
+  readonly running: ReadonlyArray<{ readonly flow: string; readonly traceId: string; readonly at: number }>
 }
 
 export interface JobList {

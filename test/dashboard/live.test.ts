@@ -85,7 +85,8 @@ const snapshot = (nodes: Snapshot["flows"][string]["nodes"], open: number): Said
   snapshot: {
     at: 1500,
     flows: { f: { open, started: 9, succeeded: 4, failed: 2, cancelled: 0, nodes } },
-    recent: [{ flow: "f", traceId: "old", status: "succeeded", at: 1, durationMs: 3 }]
+    recent: [{ flow: "f", traceId: "old", status: "succeeded", at: 1, durationMs: 3 }],
+    running: ["a", "b", "c"].map((traceId) => ({ flow: "f", traceId, at: 2 }))
   }
 })
 const counts = (more: Partial<NodeCounts>): NodeCounts => ({
@@ -143,6 +144,10 @@ describe("the live model", () => {
     let live = reduce(nothing, [snapshot({ n: counts({ running: 2, retrying: 1 }) }, 3)])
     assert.strictEqual(live.skew, 1000)
     assert.strictEqual(live.ended[0]!.traceId, "old")
+    assert.deepStrictEqual([...live.open.values()].map(({ at, traceId }) => [traceId, at]), [["a", 2], ["b", 2], [
+      "c",
+      2
+    ]])
     live = after(live, at("NodeSucceeded", "a"), succeeded("a"))
     assert.deepInclude(node(live), { running: 1, retrying: 1, succeeded: 1 })
     live = after(live, at("NodeStarted", "b", 2), at("NodeSucceeded", "b", 2), succeeded("b"))
@@ -151,6 +156,7 @@ describe("the live model", () => {
     live = after(live, cancelled("c"))
     assert.deepInclude(node(live), { running: 0, retrying: 0 })
     assert.strictEqual(live.flows["f"]!.open, 0)
+    assert.strictEqual(live.open.size, 0)
   })
 
   it("never counts below nothing, whatever was missed", () => {

@@ -148,6 +148,30 @@ describe.skipIf(!available)("the dashboard", { timeout: 90_000 }, () => {
       await page.locator(`g.node[data-node="pay"]:not(.is-running)`).waitFor()
     }))
 
+  for (const bare of [false, true]) {
+    it.live(`a flow's page has the traces that began or ended before it was opened, ${bare ? "seen" : "kept"}`, () =>
+      looking(async ({ base, page }) => {
+        await live(page)
+        await ended(base, order("Pingu"), "before")
+        await running(base, order("Pingu", "slow"), "still-runs")
+        await page.goto(`${base}/#/flows/orders`)
+        const rows = page.getByRole("region", { name: "Traces of this flow" }).locator("tbody tr")
+        await rows.filter({ hasText: "still-runs" }).getByText("running").waitFor()
+        // More than the server remembers has ended since.
+        await Promise.all(Array.from({ length: 210 }, (_, n) => ended(base, 1, `other-${n}`, "fast")))
+        await page.reload()
+        await rows.filter({ hasText: "still-runs" }).getByText("running").waitFor()
+        if (!bare) await rows.filter({ hasText: "before" }).getByText("succeeded").waitFor()
+        assert.deepStrictEqual(
+          (await rows.locator(".id").allInnerTexts()).slice(0, 2),
+          bare ? ["still-runs"] : ["still-runs", "before"]
+        )
+        await page.getByRole("link", { name: "still-runs" }).click()
+        await page.getByRole("button", { name: "Cancel" }).click()
+        await page.locator("dd").getByText("cancelled").waitFor()
+      }, { bare }))
+  }
+
   it.live("shows a node that fails, and why, as text and in the diagram", () =>
     looking(async ({ base, page }) => {
       await live(page)

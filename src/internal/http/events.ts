@@ -94,7 +94,8 @@ const of = (snapshot: Snapshot, flow: string | undefined): Snapshot =>
   flow === undefined ? snapshot : {
     ...snapshot,
     flows: Object.fromEntries(Object.entries(snapshot.flows).filter(([name]) => name === flow)),
-    recent: snapshot.recent.filter((it) => it.flow === flow)
+    recent: snapshot.recent.filter((it) => it.flow === flow),
+    running: snapshot.running.filter((it) => it.flow === flow)
   }
 
 const textOf = (

@@ -37,12 +37,22 @@ export interface RecentTrace {
   readonly error?: { readonly tag: string; readonly code?: string; readonly message: string }
 }
 
+/** A trace that is open. */
+export interface RunningTrace {
+  readonly flow: string
+  readonly traceId: string
+  /** When it began. */
+  readonly at: number
+}
+
 /** The whole of it. */
 export interface Snapshot {
   readonly at: number
   readonly flows: Readonly<Record<string, LiveFlow>>
   /** The newest first. */
   readonly recent: ReadonlyArray<RecentTrace>
+  /** Of each flow the oldest that are open, up to 100. */
+  readonly running: ReadonlyArray<RunningTrace>
   /** How many events were lost before they were counted. */
   readonly lost: number
 }
@@ -53,6 +63,8 @@ export type Said =
   | { readonly _tag: "Lost"; readonly count: number }
 
 const mostRecent = 100
+/** Of each flow, in a snapshot. */
+const mostRunning = 100
 /** Names that are not of the flows that were given: of runtimes elsewhere that are watched by the same observer. */
 const mostNames = 1000
 /** Traces of which no end was heard are forgotten beyond this. */
@@ -65,6 +77,7 @@ interface Flow extends Omit<LiveFlow, "nodes"> {
 /** Of a trace that is open: what runs in it. */
 interface Open {
   readonly flow: Flow
+  readonly trace: RunningTrace
   /** By node: attempts that run, and visits that wait for another attempt. */
   readonly nodes: Map<string, { running: number; retrying: number }>
 }
@@ -111,8 +124,22 @@ export class Live {
         [...this.#flows].map(([name, { nodes, ...flow }]) => [name, { ...flow, nodes: Object.fromEntries(nodes) }])
       ),
       recent: this.#recent.toReversed(),
+      running: this.#running(),
       lost: this.#lost
     }
+  }
+
+  /** The map holds them in the order in which they began. */
+  #running(): ReadonlyArray<RunningTrace> {
+    const counts = new Map<Flow, number>()
+    const running: Array<RunningTrace> = []
+    for (const { flow, trace } of this.#open.values()) {
+      const count = counts.get(flow) ?? 0
+      if (count === mostRunning) continue
+      counts.set(flow, count + 1)
+      running.push(trace)
+    }
+    return running
   }
 
   #flow(name: string): Flow {
@@ -145,7 +172,11 @@ export class Live {
         // The end of an earlier run of this id was lost.
         this.#forget(key)
         flow.open++
-        this.#open.set(key, { flow, nodes: new Map() })
+        this.#open.set(key, {
+          flow,
+          trace: { flow: event.flow, traceId: event.traceId, at: event.at },
+          nodes: new Map()
+        })
         if (this.#open.size > mostOpen) {
           for (const oldest of this.#open.keys()) {
             this.#forget(oldest)

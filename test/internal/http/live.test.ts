@@ -71,7 +71,12 @@ describe("Live", () => {
     const live = new Live(100)
     live.take([event("TraceStarted", "a"), event("NodeStarted", "a"), event("TraceStarted", "b")])
     assert.strictEqual(live.snapshot(0).flows["f"]?.open, 2)
+    assert.deepStrictEqual(live.snapshot(0).running, [
+      { flow: "f", traceId: "a", at: 1 },
+      { flow: "f", traceId: "b", at: 1 }
+    ])
     live.lose(7)
+    assert.deepStrictEqual(live.snapshot(0).running, [])
     live.take([event("NodeSucceeded", "a"), event("TraceSucceeded", "a"), event("TraceStarted", "c")])
     const { flows, lost } = live.snapshot(0)
     assert.strictEqual(lost, 7)
@@ -98,6 +103,9 @@ describe("Live", () => {
     assert.strictEqual(Object.keys(flows).length, 1000)
     assert.isAtMost(Object.values(flows).reduce((sum, { open }) => sum + open, 0), 20_000)
     assert.lengthOf(recent, 100)
+    live.take(Array.from({ length: 300 }, (_, n) => event("TraceStarted", `many-${n}`, "f1")))
+    const running = live.snapshot(0).running.filter((it) => it.flow === "f1")
+    assert.lengthOf(running, 100)
     assert.lengthOf(live.ring.after(0, Infinity).slots, 10)
   })
 
