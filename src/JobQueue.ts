@@ -93,6 +93,8 @@ export interface Job {
   readonly results: ReadonlyArray<Schema.Json> | undefined
   /** The last failure: the reason why a dead job is dead. It stays when a later try succeeds. */
   readonly failure: JobFailure | undefined
+  /** What was said when somebody cancelled it, or asked for it while it ran. */
+  readonly cancelReason: string | undefined
   /** Its place in the order in which jobs came: for paging. */
   readonly seq: number
 }

@@ -56,7 +56,7 @@ export const show = (asked: Commands.Asked & { readonly id: string }): Answer =>
       const now = yield* Clock.currentTimeMillis
       // What is no JSON any more is shown as the text that it is.
       const [stored] = yield* queue.store.list({ ids: [job.id], limit: 1 })
-      yield* FlowCli.print(Stream.make(record(fieldsOf(job, stored?.payload, stored?.cancelReason, now), yield* width)))
+      yield* FlowCli.print(Stream.make(record(fieldsOf(job, stored?.payload, now), yield* width)))
     }))
 
 export const retry = (asked: Commands.Action): Answer =>
@@ -141,9 +141,9 @@ const pages = (
 const lineOf = (job: JobQueue.Job): string =>
   FlowCli.ndjson(job) ?? FlowCli.ndjson({ ...job, payload: null, results: null }) ?? ""
 
-const reasonOf = ({ failure }: JobQueue.Job): string =>
-  failure === undefined
-    ? ""
+const reasonOf = ({ cancelReason, failure, state }: JobQueue.Job): string =>
+  failure === undefined || (state === "cancelled" && cancelReason !== undefined)
+    ? cancelReason ?? ""
     : `${failure.code}: ${failure.message}${failure.node === undefined ? "" : ` (node ${quoted(failure.node)})`}`
 
 const rowOf = (job: JobQueue.Job, now: number): ReadonlyArray<string> => [
@@ -178,7 +178,6 @@ const isJson = (text: string): boolean => {
 const fieldsOf = (
   job: JobQueue.Job,
   payload: string | undefined,
-  cancelReason: string | undefined,
   now: number
 ): ReadonlyArray<readonly [string, string | undefined]> => {
   const { failure } = job
@@ -197,7 +196,7 @@ const fieldsOf = (
     ["started", at(job.startedAt)],
     ["finished", at(job.finishedAt)],
     ["worker", job.workerId],
-    ["cancelled", cancelReason],
+    ["cancelled", job.cancelReason],
     [
       job.state === "dead" ? "dead of" : "failed by",
       failure === undefined

@@ -122,6 +122,7 @@ export const jobQueueSuite = <E>(
             maxAttempts: 7,
             timeoutMs: 2000,
             startedAt: undefined,
+            cancelReason: undefined,
             finishedAt: undefined,
             workerId: undefined,
             results: undefined,
@@ -637,7 +638,9 @@ export const jobQueueSuite = <E>(
           assert.isFalse(yield* queue.cancel(id))
           const error = yield* Effect.flip(queue.await(id))
           assert.deepStrictEqual([error.code, error.message], ["JOB_CANCELLED", "The job was cancelled: not needed"])
-          assert.isNumber((yield* queue.get(id))?.finishedAt)
+          const job = yield* queue.get(id)
+          assert.isNumber(job?.finishedAt)
+          assert.strictEqual(job?.cancelReason, "not needed")
         }))
 
       test("lists dead letters with their reason, requeues them with all their tries, purges them", () =>

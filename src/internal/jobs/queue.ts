@@ -185,6 +185,7 @@ const toJob = (record: JobRecord): Job => ({
   workerId: record.workerId,
   results: record.results === undefined ? undefined : jsonOf(record.results) as ReadonlyArray<Schema.Json> | undefined,
   failure: record.failure && toFailure(record.failure),
+  cancelReason: record.cancelReason,
   seq: record.seq
 })
 
