@@ -1,5 +1,5 @@
 /** What was entered so far, and the JSON that it is: texts stay texts until they are sent. */
-import type { Field, Json, Reader, Schema } from "./field.ts"
+import type { Field, Json, Numeric, Reader, Schema } from "./field.ts"
 
 export type Draft =
   | { readonly kind: "absent" }
@@ -29,6 +29,21 @@ export interface Problem {
   readonly path: string
   readonly message: string
 }
+
+/** What the server says of an input, without what a field that it stands under says already: flow and place. */
+export const expectedIn = (message: string): string =>
+  message
+    .replace(/^The body does not fit the input of the flow "[^]*?": (?=Expected |Missing |Unexpected |Invalid )/, "")
+    .replace(/ at (?:\["(?:[^"\\]|\\.)*"\]|\[\d+\])+$/, "")
+
+/** The limits of a number in words: `1 to 9`, `greater than 0`; empty where it has none. */
+export const limitsOf = ({ above, below, max, min }: Numeric): string =>
+  min !== undefined && max !== undefined && above === undefined && below === undefined ? `${min} to ${max}` : [
+    min === undefined ? "" : `at least ${min}`,
+    above === undefined ? "" : `greater than ${above}`,
+    max === undefined ? "" : `at most ${max}`,
+    below === undefined ? "" : `less than ${below}`
+  ].filter((it) => it !== "").join(", ")
 
 /** Fields that are left out where nothing is entered. */
 const isSimple = (field: Field): boolean =>
@@ -254,7 +269,9 @@ const textOf = (
   if (field.kind !== "number" || !Number.isFinite(value)) return problem("This is not a number")
   if (field.integer && !Number.isInteger(value)) return problem("A whole number, please")
   if (field.min !== undefined && value < field.min) return problem(`At least ${field.min}`)
+  if (field.above !== undefined && value <= field.above) return problem(`Greater than ${field.above}`)
   if (field.max !== undefined && value > field.max) return problem(`At most ${field.max}`)
+  if (field.below !== undefined && value >= field.below) return problem(`Less than ${field.below}`)
   return value
 }
 

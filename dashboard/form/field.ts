@@ -26,6 +26,9 @@ export interface Numeric extends Base {
   readonly integer: boolean
   readonly min: number | undefined
   readonly max: number | undefined
+  /** What it must be greater and less than. */
+  readonly above: number | undefined
+  readonly below: number | undefined
 }
 export interface Flag extends Base {
   readonly kind: "flag"
@@ -92,6 +95,9 @@ const schemaIn = (value: unknown): Schema => isSchema(value) ? value : {}
 const schemasIn = (value: unknown): ReadonlyArray<Schema> => Array.isArray(value) ? value.filter(isSchema) : []
 const textIn = (value: unknown): string | undefined => typeof value === "string" && value !== "" ? value : undefined
 const numberIn = (value: unknown): number | undefined => typeof value === "number" ? value : undefined
+/** What no whole number of this language passes is not said by who wrote the schema. */
+const limitIn = (value: unknown): number | undefined =>
+  typeof value === "number" && Math.abs(value) < Number.MAX_SAFE_INTEGER ? value : undefined
 
 const rootOf = (document: unknown): { readonly root: Schema; readonly definitions: Schema } => {
   const whole = schemaIn(document)
@@ -137,8 +143,22 @@ const both = (one: Schema, other: Schema): Schema => ({
     : {}),
   ...(Array.isArray(one["required"]) && Array.isArray(other["required"])
     ? { required: [...one["required"], ...other["required"]] }
-    : {})
+    : {}),
+  ...tighter(one, other, ["minimum", "exclusiveMinimum"], Math.max),
+  ...tighter(one, other, ["maximum", "exclusiveMaximum"], Math.min)
 })
+
+/** Of limits that both name, the one that holds for both. */
+const tighter = (
+  one: Schema,
+  other: Schema,
+  keywords: ReadonlyArray<string>,
+  choose: (a: number, b: number) => number
+): Schema =>
+  Object.fromEntries(keywords.flatMap((keyword) => {
+    const [a, b] = [numberIn(one[keyword]), numberIn(other[keyword])]
+    return a === undefined || b === undefined ? [] : [[keyword, choose(a, b)]]
+  }))
 
 /** The words by which JSON says numbers that it has not: nobody enters them. */
 const noNumbers = new Set(["Infinity", "-Infinity", "NaN"])
@@ -176,8 +196,10 @@ const read = (schema: Schema, definitions: Schema): Field => {
         ...base,
         kind: "number",
         integer: type === "integer",
-        min: numberIn(whole["minimum"]),
-        max: numberIn(whole["maximum"])
+        min: limitIn(whole["minimum"]),
+        max: limitIn(whole["maximum"]),
+        above: limitIn(whole["exclusiveMinimum"]),
+        below: limitIn(whole["exclusiveMaximum"])
       }
     case "boolean":
       return { ...base, kind: "flag" }

@@ -1,6 +1,15 @@
 /** One field of a form, and those in it. */
 import type { ComponentChildren, JSX } from "preact"
-import { type Draft, initial, initialOptional, optionalOf, type Path, pathText, type Problem } from "../form/draft.ts"
+import {
+  type Draft,
+  initial,
+  initialOptional,
+  limitsOf,
+  optionalOf,
+  type Path,
+  pathText,
+  type Problem
+} from "../form/draft.ts"
 import type { Field, List, Reader, Schema, Struct, Union } from "../form/field.ts"
 
 interface Props {
@@ -150,7 +159,7 @@ const Leaf = (props: Props & { readonly field: Field }): JSX.Element => {
             inputMode={field.integer ? "numeric" : "decimal"}
             autocomplete="off"
             {...common}
-            placeholder={rangeOf(field.min, field.max)}
+            placeholder={limitsOf(field)}
             value={text}
             onInput={(event) => put(event.currentTarget.value)}
           />
@@ -170,13 +179,6 @@ const Leaf = (props: Props & { readonly field: Field }): JSX.Element => {
     </div>
   )
 }
-
-const rangeOf = (min: number | undefined, max: number | undefined): string =>
-  min === undefined
-    ? max === undefined ? "" : `at most ${max}`
-    : max === undefined
-    ? `at least ${min}`
-    : `${min} to ${max}`
 
 const Remove = ({ label, remove }: { readonly label: string; readonly remove: () => void }): JSX.Element => (
   <button type="button" class="button plain small" onClick={remove} aria-label={`Remove ${label}`}>Remove</button>

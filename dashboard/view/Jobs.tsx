@@ -1,11 +1,11 @@
 /** Jobs: what waits, what runs, and the dead letters, each to be tried again, stopped or forgotten. */
 import type { JSX } from "preact"
-import { useState } from "preact/hooks"
+import { useEffect, useState } from "preact/hooks"
 import { to } from "../model/route.ts"
 import { useStore } from "../model/store.ts"
 import { count, plural } from "../model/words.ts"
 import type { Job, JobState } from "../wire/types.ts"
-import { useAsk, usePage } from "./context.ts"
+import { useAsk, useNow, usePage } from "./context.ts"
 import { Action, Empty, JsonText, Problem, State, Time } from "./parts.tsx"
 
 const states: ReadonlyArray<readonly [state: JobState, label: string]> = [
@@ -150,10 +150,13 @@ const Row = ({ again, job }: OneJob): JSX.Element => (
       <Time at={job.enqueuedAt} />
     </td>
     <td class="col-act">
-      <Actions job={job} again={again} />
+      <Actions key={stageOf(job)} job={job} again={again} />
     </td>
   </tr>
 )
+
+/** What an action said is said of the job as it was then: once it has gone on, it is said no more. */
+const stageOf = ({ attempts, finishedAt, state }: Job): string => `${state} ${attempts} ${finishedAt}`
 
 const Actions = ({ again, job }: OneJob): JSX.Element => {
   const { api } = usePage()
@@ -197,6 +200,41 @@ const Actions = ({ again, job }: OneJob): JSX.Element => {
   )
 }
 
+/** Said of a job that nobody has taken for a while: no worker may be there. */
+const WaitsForWorker = ({ job }: { readonly job: Job }): JSX.Element => {
+  const now = useNow()
+  return job.state === "queued" && now - job.runAt > 2000
+    ? (
+      <p role="status">
+        It waits for a worker: <code>penguiflow serve --worker</code>, or <code>penguiflow worker</code>
+      </p>
+    )
+    : <></>
+}
+
+/** A job that was stored a moment ago. */
+export const StoredJob = ({ id }: { readonly id: string }): JSX.Element => {
+  const { api } = usePage()
+  const [over, setOver] = useState(false)
+  const [asked] = useAsk(id, () => api.job(id), over ? 0 : 1000)
+  const job = asked._tag === "Asking" ? undefined : asked.value
+  const ended = job !== undefined && job.state !== "queued" && job.state !== "running"
+  useEffect(() => setOver(ended), [ended])
+  return (
+    <>
+      <p class="stored">
+        <span>
+          Stored as the job <a class="id" href={to.job(id)}>{id}</a>
+        </span>
+        {job === undefined ? "" : <State of={job.state} />}
+      </p>
+      {asked._tag === "Failed" ? <Problem error={asked.error} title="The job can't be shown." /> : ""}
+      {job === undefined ? "" : <WaitsForWorker job={job} />}
+      {job?.results === undefined ? "" : <JsonText label="Results" value={job.results} />}
+    </>
+  )
+}
+
 export const JobView = ({ id }: { readonly id: string }): JSX.Element => {
   const { api } = usePage()
   const keeps = useStore(usePage().list, (it) => it?.features.traces === true)
@@ -208,7 +246,7 @@ export const JobView = ({ id }: { readonly id: string }): JSX.Element => {
         <h1>
           Job <span class="id">{id}</span>
         </h1>
-        {job === undefined ? "" : <Actions job={job} again={again} />}
+        {job === undefined ? "" : <Actions key={stageOf(job)} job={job} again={again} />}
       </div>
       {asked._tag === "Failed" ? <Problem error={asked.error} title="The job can't be shown." /> : ""}
       {job === undefined ? "" : (
@@ -271,6 +309,7 @@ export const JobView = ({ id }: { readonly id: string }): JSX.Element => {
               </dd>
             </div>
           </dl>
+          <WaitsForWorker job={job} />
           {job.failure === undefined ? "" : (
             <section class="card why" aria-labelledby="why-title">
               <h2 id="why-title">

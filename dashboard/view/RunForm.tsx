@@ -1,7 +1,15 @@
 /** Runs a flow: a form made from its input's schema, or JSON; now, or as a job. */
 import type { JSX } from "preact"
 import { useEffect, useMemo, useRef, useState } from "preact/hooks"
-import { type Draft, draftFrom, entered, initial, parseJson, type Problem as Mistake } from "../form/draft.ts"
+import {
+  type Draft,
+  draftFrom,
+  entered,
+  expectedIn,
+  initial,
+  parseJson,
+  type Problem as Mistake
+} from "../form/draft.ts"
 import { type Json, readerOf } from "../form/field.ts"
 import { to } from "../model/route.ts"
 import { useStore } from "../model/store.ts"
@@ -9,6 +17,7 @@ import { plural } from "../model/words.ts"
 import type { FlowInfo } from "../wire/types.ts"
 import { errorOf, usePage } from "./context.ts"
 import { FieldInput, idOf } from "./FieldInput.tsx"
+import { StoredJob } from "./Jobs.tsx"
 import { Empty, Problem } from "./parts.tsx"
 import { idle, RunResult, type RunState, useRun } from "./RunResult.tsx"
 
@@ -57,7 +66,10 @@ const Form = ({ info }: { readonly info: FlowInfo }): JSX.Element => {
   // What the server refuses in the input is shown where it was entered.
   const refused = state._tag === "Refused" ? state.error : queued._tag === "Refused" ? queued.error : undefined
   const shown = useMemo(
-    () => refused?.path === undefined ? mistakes : [...mistakes, { path: refused.path, message: refused.message }],
+    () =>
+      refused?.path === undefined
+        ? mistakes
+        : [...mistakes, { path: refused.path, message: expectedIn(refused.message) }],
     [mistakes, refused]
   )
   useEffect(() => {
@@ -203,7 +215,7 @@ const Form = ({ info }: { readonly info: FlowInfo }): JSX.Element => {
         <details>
           <summary>Options</summary>
           {option("traceId", "Id", "made anew")}
-          {option("tenant", "Tenant", "none")}
+          {option("tenant", "Tenant", "default")}
           {option("deadline", "Deadline in ms", "the server's")}
         </details>
         <p class="buttons">
@@ -217,11 +229,7 @@ const Form = ({ info }: { readonly info: FlowInfo }): JSX.Element => {
       <section ref={result} class="card stick" aria-labelledby="result-title">
         <h2 id="result-title">Result</h2>
         {queued._tag === "Queued"
-          ? (
-            <p>
-              Stored as the job <a class="id" href={to.job(queued.id)}>{queued.id}</a>.
-            </p>
-          )
+          ? <StoredJob key={queued.id} id={queued.id} />
           : queued._tag === "Refused"
           ? <Problem error={queued.error} title="The job was not stored." />
           : <RunResult flow={info.name} state={state} />}

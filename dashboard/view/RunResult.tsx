@@ -2,6 +2,7 @@
 import type { JSX } from "preact"
 import { useEffect, useRef, useState } from "preact/hooks"
 import { makeBatcher } from "../model/batcher.ts"
+import { textOfParts } from "../model/parts.ts"
 import { to } from "../model/route.ts"
 import { plural } from "../model/words.ts"
 import { ApiError, isErrorBody } from "../wire/api.ts"
@@ -63,7 +64,7 @@ export const useRun = (flow: string): readonly [RunState, (input: unknown, optio
     set({ _tag: "Running", ...under })
     try {
       const answer = await api.stream(flow, input, { ...options, traceId }, abort.signal)
-      let last: RunState | undefined
+      let last: ReturnType<typeof endOf> | undefined
       for await (const messages of messagesOf(answer)) {
         under = messages.reduce(received, under)
         const end = messages.find(({ event }) => event === "done" || event === "error")
@@ -80,7 +81,7 @@ export const useRun = (flow: string): readonly [RunState, (input: unknown, optio
       }
       ended = true
       set(last)
-      say(last._tag === "Done" ? "The run succeeded" : "The run failed")
+      say(`The run ${last._tag === "Done" ? "succeeded" : wasCancelled(last.error) ? "was cancelled" : "failed"}`)
     } catch (error) {
       if (abort.signal.aborted) return
       set({ _tag: "Refused", error: errorOf(error), traceId })
@@ -111,17 +112,25 @@ export const RunResult = ({ flow, state }: { readonly flow: string; readonly sta
             ? "running"
             : state._tag === "Done"
             ? "succeeded"
-            : state.error.status === 499 || state.error.code === "TRACE_CANCELLED"
+            : wasCancelled(state.error)
             ? "cancelled"
             : "failed"}
         />
         <a class="id" href={to.trace(flow, traceId)}>{traceId}</a>
         {state._tag === "Done" ? <Duration ms={state.durationMs} /> : ""}
         {state._tag === "Running"
-          ? <Action kind="danger" act={() => cancelTrace(api, flow, traceId)}>Cancel</Action>
+          ? (
+            <Action kind="danger" busy="Cancelling…" act={async () => (await cancelTrace(api, flow, traceId)).words}>
+              Cancel
+            </Action>
+          )
           : ""}
       </div>
-      {state._tag === "Failed" ? <Problem error={state.error} title="The run failed." /> : ""}
+      {state._tag !== "Failed"
+        ? ""
+        : wasCancelled(state.error)
+        ? <p>{`Cancelled${reasonIn(state.error)}`}</p>
+        : <Problem error={state.error} title="The run failed." trace={to.trace(flow, traceId)} />}
       {counts.parts === 0 ? "" : (
         <>
           <h3>
@@ -129,7 +138,7 @@ export const RunResult = ({ flow, state }: { readonly flow: string; readonly sta
             {counts.parts > parts.length ? <span class="dim">, the last {parts.length}</span> : ""}
           </h3>
           <pre class="json" tabIndex={0} aria-label="Parts">
-            {parts.map(({ value }) => typeof value === "string" ? value : `${JSON.stringify(value)}\n`).join("")}
+            {textOfParts(parts.map(({ value }) => value))}
           </pre>
         </>
       )}
@@ -149,6 +158,11 @@ export const RunResult = ({ flow, state }: { readonly flow: string; readonly sta
 }
 
 // ----------------------------------------------------------------------------------------------------------- internals
+
+const wasCancelled = ({ code, status }: ApiError): boolean => status === 499 || code === "TRACE_CANCELLED"
+
+/** `: why`, where somebody said it. */
+const reasonIn = ({ message }: ApiError): string => /^The trace was cancelled(: [^]+)$/.exec(message)?.[1] ?? "."
 
 /** Random also where the page is not of a secure origin. */
 const newId = (): string => {
@@ -173,7 +187,10 @@ const received = (under: Under, { data, event }: Message): Under => {
     : under
 }
 
-const endOf = ({ data, event }: Message, under: Under): RunState & Under => {
+const endOf = (
+  { data, event }: Message,
+  under: Under
+): Extract<RunState, { readonly _tag: "Done" | "Failed" }> => {
   const body: unknown = JSON.parse(data)
   if (event === "done") {
     const durationMs = typeof body === "object" && body !== null && "durationMs" in body &&

@@ -179,15 +179,28 @@ class Row extends Component<RowProps> {
 }
 
 const Cells = ({ row, withFlow }: RowProps): JSX.Element => {
-  const { api } = usePage()
-  const running = row.status === "running"
+  const { api, live } = usePage()
+  const link = useRef<HTMLAnchorElement>(null)
+  const [cancelledAt, setCancelledAt] = useState(-Infinity)
+  // Rows that are held still say so, too; a run of this id that begins later is another one.
+  const cancelled = row.status === "running" && row.at <= cancelledAt
+  const running = row.status === "running" && !cancelled
+  const cancel = async () => {
+    const { cancelled, words } = await cancelTrace(api, row.flow, row.traceId)
+    if (cancelled) {
+      // The button goes, and the focus must not go with it: rows would be held until it comes back.
+      if (link.current?.closest("tr")?.contains(document.activeElement) === true) link.current.focus()
+      setCancelledAt(Math.max(row.at, Date.now() + live.get().skew))
+    }
+    return words
+  }
   return (
     <tr>
       <td class="col-state">
-        <State of={row.status} />
+        <State of={cancelled ? "cancelled" : row.status} />
       </td>
       <th scope="row" class="col-trace">
-        <a class="id" href={to.trace(row.flow, row.traceId)}>{row.traceId}</a>
+        <a ref={link} class="id" href={to.trace(row.flow, row.traceId)}>{row.traceId}</a>
         {row.error === undefined
           ? row.reason === undefined ? "" : <span class="line dim">{row.reason}</span>
           : (
@@ -208,11 +221,11 @@ const Cells = ({ row, withFlow }: RowProps): JSX.Element => {
         <Time at={row.at} />
       </td>
       <td class="col-took">
-        {running ? <Elapsed since={row.at} /> : <Duration ms={row.durationMs} />}
+        {running ? <Elapsed since={row.at} /> : <Duration ms={cancelled ? cancelledAt - row.at : row.durationMs} />}
       </td>
       <td class="col-act">
         {running
-          ? <Action act={() => cancelTrace(api, row.flow, row.traceId)}>Cancel</Action>
+          ? <Action busy="Cancelling…" act={cancel}>Cancel</Action>
           : ""}
       </td>
     </tr>
@@ -225,7 +238,10 @@ export const cancelTrace = async (
   api: { readonly cancelTrace: (flow: string, id: string) => Promise<{ readonly cancelled: boolean }> },
   flow: string,
   traceId: string
-): Promise<string> => (await api.cancelTrace(flow, traceId)).cancelled ? "Cancelled" : "It had ended already"
+): Promise<{ readonly cancelled: boolean; readonly words: string }> => {
+  const { cancelled } = await api.cancelTrace(flow, traceId)
+  return { cancelled, words: cancelled ? "Cancelled" : "It had ended already" }
+}
 
 // ----------------------------------------------------------------------------------------------------------- internals
 

@@ -82,7 +82,11 @@ export const TraceView = ({ flow, traceId }: { readonly flow: string; readonly t
           Trace <span class="id">{traceId}</span>
         </h1>
         {trace.status === "running"
-          ? <Action kind="danger" act={() => cancelTrace(api, flow, traceId)}>Cancel</Action>
+          ? (
+            <Action kind="danger" busy="Cancelling…" act={async () => (await cancelTrace(api, flow, traceId)).words}>
+              Cancel
+            </Action>
+          )
           : ""}
       </div>
       <dl class="facts wide">

@@ -71,7 +71,14 @@ export const State = (
 }
 
 /** What failed, and what to do about it. */
-export const Problem = ({ error, title }: { readonly error: ApiError; readonly title: string }): JSX.Element => {
+export const Problem = (
+  { error, title, trace }: {
+    readonly error: ApiError
+    readonly title: string
+    /** Where its trace is shown. */
+    readonly trace?: string | undefined
+  }
+): JSX.Element => {
   const advice = adviceFor(error)
   return (
     <div class="problem">
@@ -83,12 +90,20 @@ export const Problem = ({ error, title }: { readonly error: ApiError; readonly t
         <code>{error.code}</code>
         {error.path === undefined ? "" : (
           <>
+            {" "}
             at <code>{error.path}</code>
           </>
         )}
         {error.node === undefined ? "" : (
           <>
+            {" "}
             in <code>{error.node}</code>
+          </>
+        )}
+        {trace === undefined ? "" : (
+          <>
+            {" · "}
+            <a href={trace}>See its trace</a>
           </>
         )}
       </p>
@@ -125,9 +140,11 @@ export const JsonText = ({ label, value }: { readonly label: string; readonly va
  * asked for.
  */
 export const Action = (
-  { act, children, kind, sure }: {
+  { act, busy, children, kind, sure }: {
     readonly act: () => Promise<string>
     readonly children: string
+    /** What it says while it does. */
+    readonly busy?: string
     readonly kind?: "main" | "danger" | "plain"
     readonly sure?: string
   }
@@ -160,7 +177,7 @@ export const Action = (
         onClick={() => state === "busy" ? undefined : void press()}
         onBlur={() => set((before) => before === "asked" ? "ready" : before)}
       >
-        {state === "asked" ? sure : children}
+        {state === "asked" ? sure : state === "busy" ? busy ?? children : children}
       </button>
       {outcome === undefined ? "" : <span class={outcome.bad ? "tone-bad" : "dim"}>{outcome.words}</span>}
     </span>

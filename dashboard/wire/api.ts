@@ -173,7 +173,7 @@ export const adviceFor = ({ code, retryAfter, status }: ApiError): string | unde
     case 429:
       return retryAfter === undefined ? "Try again in a moment." : `Try again in ${retryAfter} s.`
     case 500:
-      return "The server's log and the trace say more."
+      return code === "NODE_EXCEPTION" || code === "INTERNAL" ? "The server's log and the trace say more." : undefined
     case 503:
       return "Try again in a moment."
     case 504:

@@ -1,6 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
-import { type Draft, draftFrom, entered, initial, optionalOf } from "../../dashboard/form/draft.ts"
+import {
+  type Draft,
+  draftFrom,
+  entered,
+  expectedIn,
+  initial,
+  limitsOf,
+  optionalOf
+} from "../../dashboard/form/draft.ts"
 import { type Json, readerOf, type Schema as JsonSchema, type Struct, type Union } from "../../dashboard/form/field.ts"
 
 const readerFor = (schema: Schema.Top) => readerOf(Schema.toJsonSchemaDocument(schema))
@@ -67,6 +75,29 @@ describe("fields of a JSON Schema", () => {
     assert.deepInclude(field("pair"), { min: 2, max: 2, item: undefined })
     assert.deepStrictEqual((field("payment") as Union).options.map(({ title }) => title), ["Card", "Cash"])
     assert.deepStrictEqual((field("nullable") as Union).options.map(({ title }) => title), ["text", "null"])
+  })
+
+  it("have the limits that somebody set, the tightest of those that stand beside one another", () => {
+    const limits = (schema: Schema.Top) => {
+      const reader = readerFor(schema)
+      const field = reader.field(reader.root)
+      assert.strictEqual(field.kind, "number")
+      return field.kind === "number" ? limitsOf(field) : undefined
+    }
+    assert.strictEqual(limits(Schema.Int), "")
+    assert.strictEqual(limits(Schema.Int.check(Schema.isGreaterThan(0))), "greater than 0")
+    assert.strictEqual(
+      limits(Schema.Finite.check(Schema.isLessThan(5), Schema.isGreaterThanOrEqualTo(1))),
+      "at least 1, less than 5"
+    )
+    assert.strictEqual(limits(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 9 }))), "1 to 9")
+    const both = readerOf({
+      type: "integer",
+      minimum: 2,
+      maximum: 9,
+      allOf: [{ minimum: -9007199254740991, maximum: 7 }]
+    })
+    assert.deepInclude(both.field(both.root), { min: 2, max: 7 })
   })
 
   it("follow references, also to themselves, no further than they are filled in", () => {
@@ -172,6 +203,20 @@ describe("a draft", () => {
       "Choose one"
     ])
     assert.match(problems[6]!.message, /^This is not JSON/)
+  })
+
+  it("does not take what is not between its limits", () => {
+    const open = readerFor(Schema.Finite.check(Schema.isGreaterThan(0), Schema.isLessThan(1)))
+    const said = (value: string) => entered(open, text(value)).problems.map(({ message }) => message)
+    assert.deepStrictEqual([said("0"), said("1"), said("0.5")], [["Greater than 0"], ["Less than 1"], []])
+  })
+
+  it("has under a field what was expected, without what the field says itself", () => {
+    const whole =
+      `The body does not fit the input of the flow "a": b": Expected a value greater than 0 at ["items"][0]["a \\" b"]`
+    assert.strictEqual(expectedIn(whole), "Expected a value greater than 0")
+    assert.strictEqual(expectedIn("Expected an integer"), "Expected an integer")
+    assert.strictEqual(expectedIn("It looks at [0], or so"), "It looks at [0], or so")
   })
 
   it("comes back from JSON, unless the form has no place for something", () => {

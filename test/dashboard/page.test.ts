@@ -30,6 +30,7 @@ interface Options {
   readonly token?: string
   readonly tidy?: boolean
   readonly bare?: boolean
+  readonly idle?: boolean
   readonly width?: number
   readonly dark?: boolean
   /** What the page may complain of. */
@@ -67,7 +68,8 @@ const looking = (look: (it: Look) => Promise<void>, options: Options = {}) =>
         site({
           ...(options.token === undefined ? {} : { token: options.token }),
           tidy: options.tidy === true,
-          bare: options.bare === true
+          bare: options.bare === true,
+          idle: options.idle === true
         })
       )
     )
@@ -282,8 +284,118 @@ describe.skipIf(!available)("the dashboard", { timeout: 90_000 }, () => {
       await page.getByText(/^\d\d parts/).waitFor()
       assert.include(await page.getByLabel("Parts").innerText(), "<img src=x onerror=")
       await page.getByRole("button", { name: "Cancel" }).click()
-      await page.getByText("The run failed.").waitFor()
-      await page.getByRole("region", { name: "Result" }).getByText("cancelled").first().waitFor()
+      const result = page.getByRole("region", { name: "Result" })
+      await result.getByText("Cancelled: cancelled from the dashboard").waitFor()
+      await result.locator(".state").getByText("cancelled").waitFor()
+      assert.strictEqual(await result.locator(".problem").count(), 0)
+    }))
+
+  it.live("a row says that its trace is being cancelled, and that it was, also while rows hold still", () =>
+    looking(async ({ base, page }) => {
+      await live(page)
+      await running(base, order("Pingu", "slow"), "to-cancel")
+      await page.goto(`${base}/#/traces`)
+      const row = page.getByRole("row").filter({ hasText: "to-cancel" })
+      const go = Promise.withResolvers<void>()
+      await page.route("**/cancel*", async (route) => {
+        await go.promise
+        await route.continue()
+      })
+      await row.getByRole("button", { name: "Cancel" }).click()
+      assert.strictEqual(await row.getByRole("button", { name: "Cancelling…" }).getAttribute("aria-disabled"), "true")
+      go.resolve()
+      await row.locator(".state").getByText("cancelled").waitFor()
+      await page.getByText("Held still, 1 trace ended since").waitFor()
+      assert.strictEqual(await row.getByRole("button").count(), 0)
+      // And nothing is held for longer than it is pointed at.
+      await page.mouse.move(5, 5)
+      await page.getByText("Rows hold still while you point at them").waitFor()
+      await row.getByText("cancelled from the dashboard").waitFor()
+    }))
+
+  it.live("a form says the limits of numbers, and under a field what was expected of it", () =>
+    looking(async ({ base, page }) => {
+      await live(page)
+      await page.goto(`${base}/#/flows/box/run`)
+      const boxes = page.getByLabel("boxes")
+      assert.strictEqual(await boxes.getAttribute("placeholder"), "greater than 0")
+      assert.strictEqual(await page.getByLabel("weight").getAttribute("placeholder"), "greater than 0, at most 30")
+      await page.locator("summary").click()
+      assert.strictEqual(await page.getByLabel("Tenant").getAttribute("placeholder"), "default")
+      await boxes.fill("0")
+      await page.getByLabel("weight").fill("1")
+      await page.getByRole("button", { name: "Run", exact: true }).click()
+      await page.getByText("Greater than 0", { exact: true }).waitFor()
+      await boxes.fill("1")
+      await page.getByLabel("cares").fill("many")
+      await page.getByRole("button", { name: "Run", exact: true }).click()
+      const problem = page.locator(".problem")
+      await problem.waitFor()
+      assert.match(await problem.innerText(), /INVALID_INPUT at cares$/)
+      assert.match(await page.locator("#in-cares-problem").innerText(), /^Expected a string matching[^:]*$/)
+    }, { expected: /status of 400/ }))
+
+  it.live("lines that are sent stay lines, and a run that fails leads to its trace", () =>
+    looking(async ({ base, page }) => {
+      await live(page)
+      await page.goto(`${base}/#/flows/box/run`)
+      await page.getByLabel("boxes").fill("2")
+      await page.getByLabel("weight").fill("1")
+      const run = page.getByRole("button", { name: "Run", exact: true })
+      await run.click()
+      await page.getByRole("region", { name: "Result of pack" }).waitFor()
+      assert.strictEqual(await page.getByLabel("Parts").innerText(), "box 1 of 2 is packed\nbox 2 of 2 is packed")
+      await page.getByLabel("boxes").fill("14")
+      await run.click()
+      await page.getByText("The server's log and the trace say more.").waitFor()
+      await page.getByLabel("boxes").fill("13")
+      await run.click()
+      await page.getByText("No place is left").waitFor()
+      assert.strictEqual(await page.getByText("The server's log").count(), 0)
+      await page.getByRole("link", { name: "See its trace" }).click()
+      await page.getByRole("heading", { name: "Why it failed, at pack" }).waitFor()
+    }))
+
+  it.live("a job that was stored says how it goes on", () =>
+    looking(async ({ base, page }) => {
+      await live(page)
+      await page.goto(`${base}/#/flows/box/run`)
+      await page.getByLabel("boxes").fill("2")
+      await page.getByLabel("weight").fill("1")
+      await page.getByRole("button", { name: "Store as a job" }).click()
+      const result = page.getByRole("region", { name: "Result" })
+      await result.locator(".state").getByText("done").waitFor()
+      assert.strictEqual(await result.getByLabel("Results").innerText(), "[\n  2\n]")
+    }))
+
+  it.live("a job that nobody takes says that it waits for a worker", () =>
+    looking(async ({ base, page }) => {
+      await live(page)
+      await page.goto(`${base}/#/flows/box/run`)
+      await page.getByLabel("boxes").fill("2")
+      await page.getByLabel("weight").fill("1")
+      await page.getByRole("button", { name: "Store as a job" }).click()
+      const result = page.getByRole("region", { name: "Result" })
+      await result.locator(".state").getByText("queued").waitFor()
+      const why = "It waits for a worker: penguiflow serve --worker, or penguiflow worker"
+      await result.getByText(why).waitFor()
+      await result.getByRole("link").click()
+      await page.getByRole("heading", { level: 1, name: "Job" }).waitFor()
+      await page.getByText(why).waitFor()
+    }, { idle: true }))
+
+  it.live("what was said of a job is not said once it has gone on", () =>
+    looking(async ({ base, page }) => {
+      await post(base, "/api/flows/box/jobs?id=full&maxAttempts=1", { boxes: 13, weight: 1 })
+      await page.goto(`${base}/#/jobs/full`)
+      await page.locator("dd").getByText("dead").waitFor()
+      // So fast that the page may see it dead before and dead after.
+      const died = page.locator("time").last()
+      const before = await died.getAttribute("datetime")
+      await page.getByRole("button", { name: "Retry" }).click()
+      while (await died.getAttribute("datetime") === before) await page.waitForResponse("**/api/jobs/full")
+      await page.locator("dd").getByText("dead").waitFor()
+      assert.strictEqual(await page.locator("main").getByText("Queued again").count(), 0)
     }))
 
   it.live("names, words and errors that mean ill stay words", () =>

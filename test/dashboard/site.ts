@@ -144,6 +144,29 @@ const [one, two, three] = [tick("one"), tick("two"), tick("three")]
 /** Eight events a message. */
 export const fast = Flow.make("fast", [one.to(two), two.to(three)])
 
+const Box = Schema.Struct({
+  boxes: Schema.Int.check(Schema.isGreaterThan(0)),
+  weight: Schema.Finite.check(Schema.isGreaterThan(0), Schema.isLessThanOrEqualTo(30)),
+  cares: Schema.optionalKey(Schema.String.check(Schema.isPattern(/^fragile|none$/)))
+})
+class Full extends Schema.TaggedError<Full>()("Full", { message: Schema.String }) {}
+const pack = Node.make("pack", {
+  input: Box,
+  output: Schema.Int,
+  part: Schema.String,
+  error: Full,
+  rerun: "idempotent",
+  run: ({ boxes }, { emit }) =>
+    Effect.gen(function*() {
+      for (let n = 1; n <= Math.min(boxes, 3); n++) yield* emit(`box ${n} of ${boxes} is packed`)
+      if (boxes === 13) return yield* new Full({ message: "No place is left" })
+      if (boxes === 14) return yield* Effect.die(new Error("dropped"))
+      return boxes
+    })
+})
+/** A flow whose parts are lines, and which fails in two ways. */
+export const box = Flow.make("box", [pack.to()])
+
 const entries = (): ReadonlyArray<Migration.Entry> =>
   Array.from({ length: 1200 }, (_, n): Migration.Entry => ({
     _tag: "Compared",
@@ -166,6 +189,8 @@ export interface Options {
   readonly tidy?: boolean
   /** Without a trace store, a queue and reports. */
   readonly bare?: boolean
+  /** Nobody runs the jobs. */
+  readonly idle?: boolean
 }
 
 const reports = Layer.effect(
@@ -178,18 +203,19 @@ const reports = Layer.effect(
 )
 
 /** The site; in its context the server, which knows its address. */
-export const site = ({ bare, port, tidy, token }: Options = {}) => {
+export const site = ({ bare, idle, port, tidy, token }: Options = {}) => {
   const auth = token === undefined ? Layer.empty : FlowHttp.bearer(Redacted.make(token))
   const options: FlowHttp.Options = { migrations: ["checkout"], version: "0.1.0" }
   const flows = tidy === true
     ? FlowHttp.layer([orders, support], options)
-    : FlowHttp.layer([orders, support, fast, ill], options)
+    : FlowHttp.layer([orders, support, fast, ill, box], options)
   const served = flows.pipe(
     Layer.provide(auth),
     Layer.provideMerge(HttpServerNode.layer({ port: port ?? 0, grace: "1 second" }))
   )
   if (bare === true) return served
-  return Layer.mergeAll(served, Worker.layer([orders, support], { concurrency: 4 })).pipe(
+  const worker = idle === true ? Layer.empty : Worker.layer([orders, support, box], { concurrency: 4 })
+  return Layer.mergeAll(served, worker).pipe(
     Layer.provide([TraceStoreMemory.layer({ maxTraces: 2000 }), reports, JobQueueMemory.layer()])
   )
 }
