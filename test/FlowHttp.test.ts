@@ -663,7 +663,9 @@ describe("FlowHttp", () => {
       }).pipe(Effect.scoped))
 
     it("takes no empty token", () => {
-      assert.throws(() => Effect.runSync(Effect.scoped(Layer.build(FlowHttp.bearer(Redacted.make(" "))))))
+      for (const wrong of [" ", "two words"]) {
+        assert.throws(() => Effect.runSync(Effect.scoped(Layer.build(FlowHttp.bearer(Redacted.make(wrong))))))
+      }
     })
   })
 

@@ -150,18 +150,22 @@ const tokenOf = (asked: Commands.Asked): Effect.Effect<Redacted.Redacted | undef
     const file = Option.getOrUndefined(asked.tokenFile)
     if (file === undefined) {
       const token = process.env["PENGUIFLOW_TOKEN"]
-      if (token === undefined) return Effect.succeed(undefined)
-      return token.trim() === ""
-        ? refused("PENGUIFLOW_TOKEN is empty: give it a token, or unset it")
-        : Effect.succeed(Redacted.make(token.trim()))
+      return token === undefined ? Effect.succeed(undefined) : tokenIn(token, "PENGUIFLOW_TOKEN")
     }
     try {
-      const token = fs.readFileSync(file, "utf8").trim()
-      return token === "" ? refused(`${file}: holds no token`) : Effect.succeed(Redacted.make(token))
+      return tokenIn(fs.readFileSync(file, "utf8"), file)
     } catch (cause) {
       return refused(`${file}: can't be read: ${Places.codeOf(cause) ?? "unknown reason"}`)
     }
   })
+
+const tokenIn = (text: string, where: string): Effect.Effect<Redacted.Redacted, FlowCli.Ended> => {
+  const token = text.trim()
+  if (token === "") return refused(`${where}: holds no token: give it one, or take it away`)
+  return /\s/.test(token)
+    ? refused(`${where}: holds a token with white space in it, which no request can bear`)
+    : Effect.succeed(Redacted.make(token))
+}
 
 /** Why nothing is served, in terms of the command line. */
 const wordsOf = ({ host, port }: Commands.Asked) => (error: unknown): string => {

@@ -164,22 +164,24 @@ describe("penguiflow serve", () => {
         ),
         (server) => Effect.promise(() => new Promise((resolve) => server.close(resolve)))
       ).pipe(Effect.map((server) => (server.address() as { readonly port: number }).port))
-      const [taken, open, elsewhere, empty, missing, wrong] = yield* Effect.all([
+      const [taken, open, elsewhere, empty, spaced, missing, wrong] = yield* Effect.all([
         serve([module, "--port", String(port)]),
         serve([module, "--port", "0", "--host", "0.0.0.0"]),
         serve([module, "--port", "0", "--host", "192.0.2.1"]),
         serve([module], { env: { PENGUIFLOW_TOKEN: " " } }),
+        serve([module], { env: { PENGUIFLOW_TOKEN: "two words" } }),
         serve([module, "--token-file", "nowhere"]),
         serve([module, "--port", "70000"])
       ], { concurrency: 2 })
-      for (const { code, err, out, said } of [taken, open, elsewhere, empty, missing, wrong]) {
+      for (const { code, err, out, said } of [taken, open, elsewhere, empty, spaced, missing, wrong]) {
         assert.deepStrictEqual([code, out, said.length], [2, "", 1], err)
       }
-      assert.deepStrictEqual([taken, open, elsewhere, empty, missing, wrong].map(({ said }) => said[0]), [
+      assert.deepStrictEqual([taken, open, elsewhere, empty, spaced, missing, wrong].map(({ said }) => said[0]), [
         `✗ can't serve: port ${port} of 127.0.0.1 is taken by another program: end it, or choose another one by --port (0 takes a free one)`,
         "✗ can't serve: others can reach 0.0.0.0: set PENGUIFLOW_TOKEN or give --token-file, or say --allow-unauthenticated",
         "✗ can't serve: 192.0.2.1 is no address of this machine: choose one by --host",
-        "✗ PENGUIFLOW_TOKEN is empty: give it a token, or unset it",
+        "✗ PENGUIFLOW_TOKEN: holds no token: give it one, or take it away",
+        "✗ PENGUIFLOW_TOKEN: holds a token with white space in it, which no request can bear",
         "✗ nowhere: can't be read: ENOENT",
         "✗ Invalid value for --port: \"70000\". Expected a port from 0 to 65535; 0 takes a free one. See penguiflow serve --help"
       ])

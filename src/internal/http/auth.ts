@@ -13,6 +13,9 @@ export const bearerCheck = (tokens: ReadonlyArray<string>): (request: HttpServer
   if (tokens.length === 0 || tokens.some((token) => token.trim() === "")) {
     throw new RangeError("A bearer token has no character: whoever sends none would be let through")
   }
+  if (tokens.some((token) => /\s/.test(token))) {
+    throw new RangeError("A bearer token holds white space: no header can bear it")
+  }
   const encoder = new TextEncoder()
   const known = tokens.map((token) => encoder.encode(token))
   return ({ headers }) =>
