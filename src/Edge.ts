@@ -33,8 +33,10 @@ export type Complaint<From extends string, Out, To extends string, In> = [Exclud
   : `✗ ${To} accepts another type of "${Misfit<Out, In>}" than ${From} gives`
   : `✗ ${To} needs "${Exclude<Needed<In>, Keys<Out>>}", which ${From} does not give`
 
-/** The target itself where it accepts what comes, else the {@link Complaint}. */
-export type Connect<From extends string, Out, T extends AnyTarget> = [Out] extends [Accepts<T>] ? T
+/** The target itself where it accepts what comes, else what is wrong. A join is no target, for its inputs are. */
+export type Connect<From extends string, Out, T extends AnyTarget> = T extends { readonly "~inputs": string }
+  ? `✗ the edge ${From} → ${T["node"]["name"]} names no input of the join: write ${T["node"]["name"]}.in.…`
+  : [Out] extends [Accepts<T>] ? T
   : Complaint<From, Out, T["node"]["name"], Accepts<T>>
 
 /** One row of the adjacency. `Fed` names the join inputs that its edges end in, as `join.input`. */

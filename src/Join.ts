@@ -19,6 +19,8 @@ export interface Join<out Name extends string, Inputs> {
   readonly "~error": never
   readonly "~services": never
   readonly "~part": never
+  /** Nothing. It is here for a compiler's complaint to know the join that was taken for a target. */
+  readonly "~accepts": (_: never) => void
   readonly "~inputs": `${Name}.${keyof Inputs & string}`
   /** The inputs, as targets of edges: `weather.to(gather.in.weather)`. */
   readonly in: {
