@@ -206,7 +206,8 @@ const WaitsForWorker = ({ job }: { readonly job: Job }): JSX.Element => {
   return job.state === "queued" && now - job.runAt > 2000
     ? (
       <p role="status">
-        It waits for a worker: <code>penguiflow serve --worker</code>, or <code>penguiflow worker</code>
+        It waits for a worker: <code class="unbroken">penguiflow serve --worker</code>, or{" "}
+        <code class="unbroken">penguiflow worker</code>
       </p>
     )
     : <></>

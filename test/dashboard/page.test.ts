@@ -606,6 +606,12 @@ describe.skipIf(!available)("the dashboard", { timeout: 90_000 }, () => {
           await page.locator(".card").first().waitFor()
           assert.deepStrictEqual(await page.evaluate(faint), [], view)
         }
+        await page.goto(`${base}/#/flows/box/run`)
+        await page.getByLabel("boxes").fill("13")
+        await page.getByLabel("weight").fill("1")
+        await page.getByRole("button", { name: "Run", exact: true }).click()
+        await page.getByRole("link", { name: "See its trace" }).waitFor()
+        assert.deepStrictEqual(await page.evaluate(faint), [], "a run that failed")
         await page.goto(`${base}/#/traces/orders/slow`)
         await page.getByRole("button", { name: "Cancel" }).click()
       }, { dark }))
