@@ -6,11 +6,14 @@
  * longest delays, one that ends after a duration with failures that come as late as it lets them. A router's decision and
  * a join are taken to answer at once. The numbers bound what nodes do, not what they wait for: admission and permits come
  * on top. What services a node needs is in its type and nowhere else.
+ *
+ * Nothing bounds a node without a timeout, and `analyze` says so of every one, pure or not. `check` asks what may be waited
+ * for: a node that is `"pure"`, not retried and without a timeout waits for nothing, and counts there as taking no time.
  */
 import * as Duration from "effect/Duration"
 import type { Any } from "./Flow.ts"
+import { type Costs, costsOf, inOrder, successorsOf, waitsForNothing } from "./internal/analysis/costs.ts"
 import { partsOf } from "./internal/analysis/parts.ts"
-import { retriesOf } from "./internal/analysis/retries.ts"
 import { type Plan, planOf, type Step } from "./internal/plan.ts"
 
 /** See {@link analyze}. */
@@ -25,7 +28,7 @@ export interface FlowAnalysis {
     /** How many values may reach it in one trace: more than 1 below a fan-out whose branches meet again, or in a cycle. */
     readonly maxVisits: number
   }>
-  /** Infinity where a node on the way has no timeout or no end to its retries. */
+  /** Infinity where a node on the way, be it pure, has no timeout or no end to its retries. */
   readonly worstCaseMs: number
   readonly slowestWay: ReadonlyArray<string>
 }
@@ -49,137 +52,6 @@ export interface Finding {
   readonly message: string
 }
 
-type Cost = FlowAnalysis["nodes"][number]
-
-/** 0 × Infinity is 0 here: what never runs takes no time. */
-const times = (n: number, ms: number): number => n === 0 || ms === 0 ? 0 : n * ms
-
-interface Costs {
-  readonly own: Cost
-  readonly inner: ReadonlyArray<Cost>
-}
-
-const costOf = (step: Step, visits: number, maxHops: number): Costs => {
-  const own = { node: step.name, maxAttempts: 1, worstCaseMs: 0, maxVisits: visits }
-  if (step.kind === "router" || step.kind === "join" || step.kind === "collect") return { own, inner: [] }
-  const inner = step.inner === undefined ? undefined : analyzePlan(step.inner, visits)
-  // How many items a forEach gets is not in the definition.
-  const insideMs = inner === undefined
-    ? Infinity
-    : step.kind === "each"
-    ? times(Infinity, inner.worstCaseMs)
-    : inner.worstCaseMs
-  const attemptMs = step.timeout > 0 ? Math.min(step.timeout, insideMs) : insideMs
-  const { attempts, totalMs } = step.retry === undefined
-    ? { attempts: 1, totalMs: attemptMs }
-    : retriesOf(step.retry, attemptMs)
-  const hops = step.kind === "loop" ? step.definition.maxHops! : 1
-  return {
-    own: { ...own, maxAttempts: attempts, worstCaseMs: times(maxHops * hops, totalMs) },
-    inner: step.kind === "flow" ? inner!.nodes : []
-  }
-}
-
-/** The sum of a way, endless nodes counted apart: of two endless ways the one with more of them is slower. */
-interface Length {
-  readonly endless: number
-  readonly ms: number
-}
-const longer = (a: Length, b: Length): boolean => a.endless > b.endless || a.endless === b.endless && a.ms > b.ms
-
-const analyzePlan = (plan: Plan, entering: number): FlowAnalysis => {
-  const visits = visitsOf(plan, entering)
-  const costs = new Map(plan.steps.map((step) => [step, costOf(step, visits.get(step)!, plan.maxHops ?? 1)]))
-  const nodes = [...costs.values()].flatMap(({ inner, own }) => [own, ...inner])
-  const msOf = (step: Step): number => costs.get(step)!.own.worstCaseMs
-  if (plan.maxHops !== undefined) {
-    // In a cycle every node may be on the way, each as often as it may be visited.
-    const worstCaseMs = plan.steps.reduce((sum, step) => sum + msOf(step), 0)
-    return { nodes, worstCaseMs, slowestWay: plan.steps.map((step) => step.name) }
-  }
-  const best = new Map<Step, { readonly length: Length; readonly before: Step | undefined }>()
-  let end: Step | undefined
-  for (const step of inOrder(plan)) {
-    const so = best.get(step)
-    const ms = msOf(step)
-    const length: Length = {
-      endless: (so?.length.endless ?? 0) + (ms === Infinity ? 1 : 0),
-      ms: (so?.length.ms ?? 0) + (ms === Infinity ? 0 : ms)
-    }
-    best.set(step, { length, before: so?.before })
-    // What costs nothing at the end of the slowest way is still part of it.
-    if (end === undefined || longer(length, best.get(end)!.length) || so?.before === end) end = step
-    for (const next of successorsOf(step)) {
-      const known = best.get(next)
-      if (known === undefined || longer(length, known.length)) best.set(next, { length, before: step })
-    }
-  }
-  const slowestWay: Array<string> = []
-  for (let step = end; step !== undefined; step = best.get(step)!.before) slowestWay.unshift(step.name)
-  const length = end === undefined ? { endless: 0, ms: 0 } : best.get(end)!.length
-  return { nodes, worstCaseMs: length.endless > 0 ? Infinity : length.ms, slowestWay }
-}
-
-/** How many values may reach each step when so many enter: the number of ways to it. A join makes one of several. */
-const visitsOf = (plan: Plan, entering: number): ReadonlyMap<Step, number> => {
-  if (plan.maxHops !== undefined) return new Map(plan.steps.map((step) => [step, times(entering, plan.maxHops!)]))
-  const arriving = new Map<Step, Map<number, number>>()
-  const visits = new Map<Step, number>()
-  const arrive = (step: Step, slot: number, values: number): void => {
-    const slots = arriving.get(step) ?? new Map<number, number>()
-    slots.set(slot, (slots.get(slot) ?? 0) + values)
-    arriving.set(step, slots)
-  }
-  for (const target of plan.ingress) arrive(target.step, target.slot, entering)
-  for (const step of inOrder(plan)) {
-    const slots = [...(arriving.get(step) ?? new Map<number, number>()).values()]
-    const here = step.kind === "join"
-      ? Math.max(0, ...slots)
-      : step.kind === "collect"
-      ? slots.reduce((a, b) => a + b, 0) / (step.definition.count ?? 1)
-      : slots.reduce((a, b) => a + b, 0)
-    const count = Math.ceil(here)
-    visits.set(step, count)
-    const leaving = step.kind === "flow" ? leavingOf(step.inner!, count) : count
-    for (const target of step.targets) arrive(target.step, target.slot, leaving)
-    // A router may choose every case.
-    for (const target of [...step.cases.values()].flat()) arrive(target.step, target.slot, leaving)
-  }
-  return visits
-}
-
-/** How many results an inner flow gives at most. */
-const leavingOf = (plan: Plan, entering: number): number => {
-  const visits = visitsOf(plan, entering)
-  return plan.steps.reduce(
-    (sum, step) =>
-      step.egress < 0
-        ? sum
-        : sum + (step.kind === "flow" ? leavingOf(step.inner!, visits.get(step)!) : visits.get(step)!),
-    0
-  )
-}
-
-const successorsOf = (step: Step): ReadonlyArray<Step> =>
-  [...step.targets, ...[...step.cases.values()].flat()].map((target) => target.step)
-
-/** The steps of a plan without cycles, each after all that lead to it. */
-const inOrder = (plan: Plan): ReadonlyArray<Step> => {
-  const open = new Map(plan.steps.map((step) => [step, 0]))
-  for (const step of plan.steps) {
-    for (const next of successorsOf(step)) open.set(next, open.get(next)! + 1)
-  }
-  const ordered = plan.steps.filter((step) => open.get(step) === 0)
-  for (let at = 0; at < ordered.length; at++) {
-    for (const next of successorsOf(ordered[at]!)) {
-      const left = open.get(next)! - 1
-      open.set(next, left)
-      if (left === 0) ordered.push(next)
-    }
-  }
-  return ordered
-}
-
 /**
  * What the definition alone tells: worst-case attempts and time per node and on the slowest way, or unbounded.
  *
@@ -199,7 +71,10 @@ const inOrder = (plan: Plan): ReadonlyArray<Step> => {
  * analysis.worstCaseMs // => 3200
  * ```
  */
-export const analyze = (flow: Any): FlowAnalysis => analyzePlan(planOf(flow), 1)
+export const analyze = (flow: Any): FlowAnalysis => {
+  const { nodes, slowestWay, worstCaseMs } = costsOf(planOf(flow), { pureTakes: Infinity })
+  return { nodes, slowestWay, worstCaseMs }
+}
 
 /** More values than this at one node is what nobody means. */
 const manyVisits = 1000
@@ -214,10 +89,10 @@ const manyVisits = 1000
  * | `uncompensated-write` | a write before another write, and nothing undoes the first when the second fails |
  * | `endless-retries` | a retry Schedule that does not end |
  * | `no-timeout` | a node on the slowest way without a timeout, unless it is pure |
- * | `unbounded-each` | a `forEach` without a timeout of the whole: how many items it gets is not in the definition |
+ * | `unbounded-each` | a `forEach` without a timeout of the whole, unless its node is pure: how many items it gets is not in the definition |
  * | `fan-out` | branches that multiply: more than a thousand values at one node of one trace |
  * | `unconnected` | parts of the flow that no edge connects |
- * | `too-slow` | a worst case longer than the deadline or the job timeout given |
+ * | `too-slow` | a worst case longer than the deadline or the job timeout given; pure nodes without a timeout take no time |
  *
  * See docs/checks.md for each.
  *
@@ -240,7 +115,7 @@ const manyVisits = 1000
  */
 export const check = (flow: Any, options: CheckOptions = {}): ReadonlyArray<Finding> => {
   const plan = planOf(flow)
-  const analysis = analyze(flow)
+  const analysis = costsOf(plan, { pureTakes: 0 })
   const way = new Set(analysis.slowestWay)
   const costs = new Map(analysis.nodes.map((node) => [node.node, node]))
   return [
@@ -252,7 +127,7 @@ export const check = (flow: Any, options: CheckOptions = {}): ReadonlyArray<Find
       ...(costs.get(step.name)?.maxAttempts === Infinity
         ? [finding("endless-retries", "error", step, "its retry Schedule never ends: bound it with Schedule.upTo")]
         : []),
-      ...(step.kind === "each" && step.timeout === 0
+      ...(step.kind === "each" && step.timeout === 0 && costs.get(step.name)?.worstCaseMs !== 0
         ? [
           finding(
             "unbounded-each",
@@ -262,9 +137,8 @@ export const check = (flow: Any, options: CheckOptions = {}): ReadonlyArray<Find
           )
         ]
         : []),
-      // What touches nothing outside waits for nothing.
       ...(step.kind !== "router" && step.join < 0 && step.inner === undefined && step.timeout === 0 &&
-          way.has(step.name) && !(step.definition.rerun === "pure" && step.retry === undefined)
+          way.has(step.name) && !waitsForNothing(step)
         ? [finding("no-timeout", "warning", step, "it is on the slowest way and has no timeout: give its policy one")]
         : [])
     ]),
@@ -304,22 +178,38 @@ const finding = (rule: string, severity: Finding["severity"], step: Step, messag
   message: `Node "${step.name}": ${message}`
 })
 
-const timeFindings = (analysis: FlowAnalysis, options: CheckOptions): ReadonlyArray<Finding> =>
+const timeFindings = (costs: Costs, options: CheckOptions): ReadonlyArray<Finding> =>
   [["deadline", options.deadline] as const, ["job timeout", options.jobTimeout] as const].flatMap(([what, given]) => {
     if (given === undefined) return []
     const limit = Duration.toMillis(Duration.fromInputUnsafe(given))
-    if (analysis.worstCaseMs <= limit) return []
-    const worst = analysis.worstCaseMs === Infinity
-      ? "has no bound"
-      : `takes ${analysis.worstCaseMs} ms at worst`
+    if (costs.worstCaseMs <= limit) return []
+    const [worst, fix] = costs.worstCaseMs === Infinity
+      ? [`has no bound, for ${reasonOf(costs)}`, fixOf(costs)]
+      : [`takes ${costs.worstCaseMs} ms at worst`, "shorten timeouts and retries on it, or give it more time"]
     return [{
       rule: "too-slow",
       severity: "error" as const,
       node: undefined,
-      message: `The slowest way, ${analysis.slowestWay.join(" → ")}, ${worst}, and the ${what} is ${limit} ms: ` +
-        `shorten timeouts and retries on it, or give it more time`
+      message: `The slowest way, ${costs.slowestWay.join(" → ")}, ${worst}, and the ${what} is ${limit} ms: ${fix}`
     }]
   })
+
+const listed = (names: ReadonlyArray<string>): string => {
+  const quoted = names.map((name) => `"${name}"`)
+  return quoted.length < 2 ? quoted.join() : `${quoted.slice(0, -1).join(", ")} and ${quoted.at(-1)}`
+}
+
+const reasonOf = ({ endless, untimed }: Costs): string =>
+  [
+    untimed.length === 0 ? [] : [`${listed(untimed)} ${untimed.length === 1 ? "has" : "have"} no timeout`],
+    endless.length === 0 ? [] : [`the retries of ${listed(endless)} never end`]
+  ].flat().join(", and ")
+
+const fixOf = ({ endless, untimed }: Costs): string =>
+  [
+    untimed.length === 0 ? [] : [`give ${untimed.length === 1 ? "it" : "each of them"} a policy with a timeout`],
+    endless.length === 0 ? [] : ["bound the retries with Schedule.upTo"]
+  ].flat().join(", and ")
 
 const rerunFindings = (step: Step, retried: boolean, usedBy: CheckOptions["usedBy"]): ReadonlyArray<Finding> => {
   const { rerun } = step.definition

@@ -257,4 +257,49 @@ describe("Flow.check", () => {
     assert.match(found!.message, /a → b, takes 400 ms at worst, and the job timeout is 100 ms/)
     assert.deepStrictEqual(rules(Flow.make("f", [node("a").to()]), { deadline: "1 day" }), ["too-slow", "no-timeout a"])
   })
+
+  const told = (flow: Flow.Any) =>
+    Flow.check(flow, { deadline: 1000 }).filter(({ rule }) => rule === "too-slow").map(({ message }) => message)
+
+  it("nodes that no-timeout leaves out take no time for too-slow, and have no bound in what analyze tells", () => {
+    const pure = Flow.make("f", [node("start", { rerun: "pure" }).to(node("pack", { rerun: "pure" }))])
+    assert.deepStrictEqual(Flow.check(pure, { deadline: 1, jobTimeout: 1 }), [])
+    assert.strictEqual(Flow.analyze(pure).worstCaseMs, Infinity)
+    // A timeout says how long it may take, and retries what it may fail with.
+    assert.deepStrictEqual(
+      rules(Flow.make("f", [node("a", { rerun: "pure", policy: quick }).to()]), { deadline: 99 }),
+      ["too-slow"]
+    )
+    const again = node("a", { rerun: "pure", policy: { retry: Schedule.recurs(1) } })
+    assert.deepStrictEqual(rules(Flow.make("f", [again.to()]), { deadline: "1 day" }), ["too-slow", "no-timeout a"])
+    const each = Node.forEach(node("item", { rerun: "pure" }), { concurrency: 2 })
+    assert.deepStrictEqual(rules(Flow.make("f", [each.to()]), { deadline: 1 }), [])
+  })
+
+  it("the slowest way is looked for among what waits: pure nodes without a timeout hide no other way", () => {
+    const start = node("start", { rerun: "pure" })
+    const pure = node("pure", { rerun: "pure" })
+    const flow = Flow.make("f", [start.to(pure, node("ask")), pure.to(node("more", { rerun: "pure" }))])
+    assert.deepStrictEqual(rules(flow), ["no-timeout ask"])
+  })
+
+  it("a way without a bound names the nodes that have none, and says what to do", () => {
+    assert.deepStrictEqual(told(Flow.make("f", [node("a", { rerun: "pure" }).to(node("b"))])), [
+      "The slowest way, a → b, has no bound, for \"b\" has no timeout, and the deadline is 1000 ms: " +
+      "give it a policy with a timeout"
+    ])
+    const inner = Flow.make("inner", [node("x", { policy: quick }).to(node("y"))])
+    const each = Node.forEach(node("item", { policy: quick }), { concurrency: 2 })
+    const endless = node("endless", { policy: { timeout: 10, retry: Schedule.spaced(10) } })
+    const sub = Node.withPolicy(Node.fromFlow(inner), { retry: Schedule.recurs(1) })
+    assert.deepStrictEqual(told(Flow.make("f", [sub.to(endless), endless.to()])), [
+      "The slowest way, inner → endless, has no bound, for \"inner/y\" has no timeout, and the retries of \"endless\" never " +
+      "end, and the deadline is 1000 ms: give it a policy with a timeout, and bound the retries with Schedule.upTo"
+    ])
+    assert.match(told(Flow.make("f", [each.to()]))[0]!, /, for "item" has no timeout, /)
+    assert.match(
+      told(Flow.make("f", [node("a").to(node("b"))]))[0]!,
+      /, for "a" and "b" have no timeout, .*: give each of/
+    )
+  })
 })
