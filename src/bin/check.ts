@@ -11,10 +11,13 @@ import { pathToFileURL } from "node:url"
 import * as Check from "../check/check.ts"
 import { docsOf, type Finding, isRule } from "../check/finding.ts"
 import * as Format from "../check/format.ts"
+import { originOf } from "../check/origin.ts"
+import type { Parser } from "../check/syntax.ts"
 import * as Flow from "../Flow.ts"
 import * as FlowCli from "../FlowCli.ts"
 import { refused } from "./answer.ts"
 import type * as Commands from "./commands/check.ts"
+import { docsFrom } from "./docs.ts"
 import { version } from "./version.ts"
 
 /** Nothing could be checked: what was asked for is not there. */
@@ -70,52 +73,72 @@ const loadParser = Effect.tryPromise({
     })
 })
 
-/** The first line that names something, where the source can be read. */
-const lineOf = (text: string, name: string | undefined): number => {
-  if (name === undefined) return 1
+/** A flow, once, and where it is made. */
+interface Found {
+  readonly flow: Flow.Any
+  readonly file: string
+  readonly text: string
+  /** The line of its export. */
+  readonly line: number
+  /** How sure it is that this is where it is made. */
+  readonly rank: number
+}
+
+/** The line that names something first. */
+const lineOf = (text: string, name: string): number | undefined => {
   const own = name.split("/").at(-1)!
   const at = text.split("\n").findIndex((line) => line.includes(JSON.stringify(own)))
-  return at < 0 ? 1 : at + 1
+  return at < 0 ? undefined : at + 1
 }
 
-interface Checked {
-  readonly findings: ReadonlyArray<Finding>
-  readonly tables: ReadonlyArray<string>
-}
+const importModule = (file: string): Effect.Effect<Readonly<Record<string, unknown>>, CantCheck> =>
+  Effect.tryPromise({
+    try: () => import(pathToFileURL(path.resolve(file)).href),
+    catch: (cause) => new CantCheck({ message: `${file} can't be imported: ${messageOf(cause)}` })
+  })
 
-/** Imports a module, which runs it, and checks the flows that it exports. */
-const flowsOf = (file: string, options: Flow.CheckOptions): Effect.Effect<Checked, CantCheck> =>
-  Effect.map(
-    Effect.tryPromise({
-      try: (): Promise<Readonly<Record<string, unknown>>> => import(pathToFileURL(path.resolve(file)).href),
-      catch: (cause) => new CantCheck({ message: `${file} can't be imported: ${messageOf(cause)}` })
-    }),
-    (module) => {
-      const text = readFile(file) ?? ""
-      const flows = [...new Set(Object.values(module))].filter(isFlow)
-      return {
-        findings: flows.flatMap((flow) =>
-          Flow.check(flow, options).flatMap(({ message, node, rule, severity }): ReadonlyArray<Finding> => {
-            if (!isRule(rule)) return []
-            const line = lineOf(text, node ?? flow.name)
-            // The message says how to mend it, too: what is wrong, a colon, what to do.
-            const [what, ...fix] = message.split(/: (?=[a-z`][^:]*$)/)
-            return [{
-              rule,
-              severity,
-              file,
-              line,
-              column: 1,
-              message: `Flow "${flow.name}": ${what}`,
-              fix: fix.join(": "),
-              docs: docsOf(rule)
-            }]
-          })
-        ),
-        tables: flows.map(tableOf)
-      }
+/** Imports modules, which runs them, and finds the flows that they export: each once, whoever else passes it on. */
+const flowsOf = Effect.fnUntraced(function*(files: ReadonlyArray<string>, parser: Parser) {
+  const origin = originOf(parser, { read: readFile, resolve })
+  const asGiven = new Map(files.map((file) => [path.resolve(file), file]))
+  const found = new Map<Flow.Any, Found>()
+  for (const file of files) {
+    for (const [name, flow] of Object.entries(yield* importModule(file))) {
+      if (!isFlow(flow)) continue
+      const made = origin(file, name) ?? { file, at: 0, own: false }
+      const text = readFile(made.file) ?? ""
+      // A module may give a flow another name without making it: the one that says the flow's own name makes it.
+      const rank = (made.own ? 2 : 0) + (lineOf(text, flow.name) === undefined ? 0 : 1)
+      if (rank <= (found.get(flow)?.rank ?? -1)) continue
+      found.set(flow, {
+        flow,
+        file: asGiven.get(path.resolve(made.file)) ??
+          (path.isAbsolute(file) ? made.file : path.relative("", made.file)),
+        text,
+        line: text.slice(0, made.at).split("\n").length,
+        rank
+      })
     }
-  )
+  }
+  return [...found.values()]
+})
+
+const findingsOf = ({ file, flow, line, text }: Found, options: Flow.CheckOptions): ReadonlyArray<Finding> =>
+  Flow.check(flow, options).flatMap(({ message, node, rule, severity }): ReadonlyArray<Finding> => {
+    if (!isRule(rule)) return []
+    // The message says how to mend it, too: what is wrong, a colon, what to do.
+    const [what, ...fix] = message.split(/: (?=[a-z`][^:]*$)/)
+    return [{
+      rule,
+      severity,
+      file,
+      line: (node === undefined ? undefined : lineOf(text, node)) ?? lineOf(text, flow.name) ?? line,
+      column: 1,
+      message: `Flow "${flow.name}": ${what}`,
+      fix: fix.join(": "),
+      docs: docsOf(rule)
+    }]
+  })
 
 const isFlow = (value: unknown): value is Flow.Any => {
   if (typeof value !== "object" || value === null) return false
@@ -155,24 +178,25 @@ const run = Effect.fnUntraced(function*(given: Commands.Asked) {
   if (files.length === 0) {
     return yield* new CantCheck({ message: `There are no sources in ${given.files.join(", ")}` })
   }
-  const checker = Check.make(yield* loadParser, { read: readFile, resolve })
-  const findings: Array<Finding> = []
-  const tables: Array<string> = []
+  const parser = yield* loadParser
+  const checker = Check.make(parser, { read: readFile, resolve })
+  const inSources: Array<Finding> = []
   for (const file of files) {
     const text = readFile(file)
     if (text === undefined) return yield* new CantCheck({ message: `${file} can't be read` })
-    findings.push(...checker.check(file, text))
-    if (given.flows) {
-      const checked = yield* flowsOf(file, given.options)
-      findings.push(...checked.findings)
-      tables.push(...checked.tables)
-    }
+    inSources.push(...checker.check(file, text))
   }
+  const flows = given.flows ? yield* flowsOf(files, parser) : []
+  const docs = docsFrom("")
+  const order = new Map([...files, ...flows.map(({ file }) => file)].toReversed().map((file, at) => [file, -at]))
+  const findings = [...inSources, ...flows.flatMap((found) => findingsOf(found, given.options))]
+    .toSorted((a, b) => order.get(a.file)! - order.get(b.file)!)
+    .map((finding) => ({ ...finding, docs: docs(finding.docs) }))
   const text = given.format === "json"
     ? Format.toJson(findings)
     : given.format === "sarif"
-    ? Format.toSarif(findings, version)
-    : [...tables, Format.toText(findings, files.length)].join("\n")
+    ? Format.toSarif(findings, version, (rule) => docs(docsOf(rule)))
+    : [...flows.map(({ flow }) => tableOf(flow)), Format.toText(findings, files.length)].join("\n")
   yield* FlowCli.print(Stream.make(`${text}\n`))
   if (findings.some((finding) => finding.severity === "error")) return yield* new FlowCli.Ended({ code: 1 })
 })

@@ -31,6 +31,7 @@ export type FlowRuleId =
   | "no-timeout"
   | "unbounded-each"
   | "fan-out"
+  | "unconnected"
   | "too-slow"
 
 const error = (title: string): Pick<Rule, "severity" | "title"> => ({ severity: "error", title })
@@ -55,13 +56,14 @@ export const rules: Readonly<Record<RuleId, Pick<Rule, "severity" | "title">>> =
   "no-timeout": warning("A node on the slowest way has no timeout"),
   "unbounded-each": warning("A forEach has no timeout of the whole"),
   "fan-out": warning("Branches multiply"),
+  "unconnected": warning("A flow is in parts that no edge connects"),
   "too-slow": error("The worst case is longer than the time given")
 }
 
 /** Whether there is a rule of this id. */
 export const isRule = (id: string): id is RuleId => Object.hasOwn(rules, id)
 
-/** Where a rule is explained. */
+/** Where a rule is explained, within the package. */
 export const docsOf = (rule: string): string => `docs/checks.md#${rule}`
 
 /** Something that ought to be mended. */

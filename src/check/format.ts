@@ -1,5 +1,5 @@
 /** Findings as text, as JSON and as SARIF. */
-import { docsOf, type Finding, type Rule, rules } from "./finding.ts"
+import { type Finding, type Rule, rules } from "./finding.ts"
 
 /** For people: a line that editors can jump to, then how to mend it. */
 export const toText = (findings: ReadonlyArray<Finding>, files: number): string => {
@@ -19,8 +19,12 @@ export const toText = (findings: ReadonlyArray<Finding>, files: number): string 
 /** For programs: an array. */
 export const toJson = (findings: ReadonlyArray<Finding>): string => JSON.stringify(findings, null, 2)
 
-/** For code scanning: SARIF 2.1.0. */
-export const toSarif = (findings: ReadonlyArray<Finding>, version: string): string => {
+/** For code scanning: SARIF 2.1.0. `docsOf` says where a rule is explained. */
+export const toSarif = (
+  findings: ReadonlyArray<Finding>,
+  version: string,
+  docsOf: (rule: string) => string
+): string => {
   const all: ReadonlyArray<Rule> = Object.entries(rules).map(([id, rule]) => ({ id, ...rule }))
   return JSON.stringify(
     {

@@ -4,17 +4,20 @@ import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
+import { pathToFileURL } from "node:url"
 import { clean, wrong } from "./snippets.ts"
 
 const root = path.resolve(import.meta.dirname, "../..")
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "penguiflow-check-"))
 
-const penguiflow = (...args: ReadonlyArray<string>) => {
+const penguiflow = (...args: ReadonlyArray<string>) => penguiflowIn(root, ...args)
+
+const penguiflowIn = (cwd: string, ...args: ReadonlyArray<string>) => {
   const { NODE_OPTIONS: _, ...env } = process.env
   const done = spawnSync(
     process.execPath,
     ["--conditions=source", path.join(root, "src/bin/penguiflow.ts"), ...args],
-    { cwd: root, encoding: "utf8", env }
+    { cwd, encoding: "utf8", env }
   )
   return { code: done.status, stdout: done.stdout, stderr: done.stderr }
 }
@@ -107,6 +110,62 @@ describe("penguiflow check", () => {
     assert.strictEqual(finding?.rule, "too-slow")
     assert.match(finding?.message ?? "", /the deadline is 60000 ms/)
     assert.strictEqual(penguiflow("check", ...args, "--deadline", "1 hour").code, 0)
+  })
+
+  it("reports a flow once, where it is made, whichever modules export it, and its table once", () => {
+    const project = path.join(folder, "project")
+    fs.mkdirSync(path.join(project, "src"), { recursive: true })
+    fs.symlinkSync(path.join(root, "node_modules"), path.join(project, "node_modules"))
+    const write = (name: string, ...lines: ReadonlyArray<string>) =>
+      fs.writeFileSync(path.join(project, "src", name), `${lines.join("\n")}\n`)
+    const places = (...args: ReadonlyArray<string>) =>
+      (JSON.parse(penguiflowIn(project, "check", "--flows", "--format", "json", ...args).stdout) as ReadonlyArray<Told>)
+        .map(({ file, line, rule }) => `${file}:${line} ${rule}`)
+    const source = pathToFileURL(path.join(root, "src/index.ts")).href
+    write("all.ts", `export * from "./index.ts"`, `export { default } from "./again.ts"`)
+    write("again.ts", `import { orders } from "./index.ts"`, `export default orders`)
+    write("alias.ts", `import { orders } from "./index.ts"`, `export const mine = orders`)
+    write("index.ts", `/** What others need. */`, `export { flow as orders } from "./made.ts"`)
+    write(
+      "made.ts",
+      `import { Effect, Schema } from "effect"`,
+      `import { Flow, Node } from "${source}"`,
+      `const options = { input: Schema.Number, output: Schema.Number, run: (n: number) => Effect.succeed(n) }`,
+      `const first = Node.make("first", options)`,
+      `const second = Node.make("second", options)`,
+      `export const flow = Flow.make("orders", [first.to(), second.to()])`
+    )
+    const expected = ["src/made.ts:4 no-timeout", "src/made.ts:6 unconnected"]
+    assert.deepStrictEqual(places("src").toSorted(), expected)
+    // What passes it on is enough to find where it is made.
+    for (const file of ["all.ts", "again.ts", "index.ts"]) {
+      assert.deepStrictEqual(places(`src/${file}`).toSorted(), expected, file)
+    }
+    const { stdout } = penguiflowIn(project, "check", "src", "--flows")
+    assert.lengthOf(stdout.match(/^Flow "orders": /gm) ?? [], 1)
+    assert.match(stdout, /5 files checked: 0 errors, 2 warnings\.\n$/)
+  })
+
+  it("names the chapter of a rule as it can be opened from where the command runs", () => {
+    const docsIn = (cwd: string) => {
+      const [json, sarif] = ["json", "sarif"].map((format) =>
+        JSON.parse(penguiflowIn(cwd, "check", bad, "--format", format).stdout)
+      )
+      const { help, id } = sarif.runs[0].tool.driver.rules[0]
+      assert.strictEqual(id, "client-in-run")
+      assert.strictEqual(help.text, `See ${json[0].docs}`)
+      return json[0].docs
+    }
+    assert.strictEqual(docsIn(root), "docs/checks.md#client-in-run")
+    assert.strictEqual(docsIn(folder), "docs/checks.md#client-in-run of penguiflow")
+    const app = path.join(folder, "workspace/packages/app")
+    fs.mkdirSync(app, { recursive: true })
+    const copy = path.join(folder, "workspace/node_modules/penguiflow/docs")
+    fs.mkdirSync(copy, { recursive: true })
+    fs.copyFileSync(path.join(root, "docs/checks.md"), path.join(copy, "checks.md"))
+    const docs = docsIn(app)
+    assert.strictEqual(docs, "../../node_modules/penguiflow/docs/checks.md#client-in-run")
+    assert.isTrue(fs.existsSync(path.resolve(app, docs.split("#")[0])))
   })
 
   it("ends with 2 and one sentence for what is not there, and with the usage for what is no usage", () => {
