@@ -7,6 +7,7 @@ import * as HttpTraceContext from "effect/http/HttpTraceContext"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
+import type { Any } from "../../Flow.ts"
 import type { RunOptions } from "../../FlowRuntime.ts"
 import { flowOf, json } from "./answers.ts"
 import type { Asked, AskedJob } from "./api.ts"
@@ -39,6 +40,16 @@ export const list = (hosting: Hosting): Answer => {
   })
 }
 
+/** A large flow takes seconds to lay out, and is always the same picture. */
+const svgs = new WeakMap<Any, string>()
+const svgOf = (flow: Any, draw: (flow: Any) => string): string => {
+  const known = svgs.get(flow)
+  if (known !== undefined) return known
+  const svg = draw(flow)
+  svgs.set(flow, svg)
+  return svg
+}
+
 /** `GET /api/flows/:flow/diagram` */
 export const diagram = (hosting: Hosting, name: string, format: "svg" | "mermaid" | "dot" = "svg"): Answer =>
   Effect.gen(function*() {
@@ -47,7 +58,7 @@ export const diagram = (hosting: Hosting, name: string, format: "svg" | "mermaid
     const diagrams = yield* Effect.promise(() => import("../../FlowDiagram.ts"))
     switch (format) {
       case "svg":
-        return Response.text(diagrams.toSvg(flow), { contentType: "image/svg+xml; charset=utf-8" })
+        return Response.text(svgOf(flow, diagrams.toSvg), { contentType: "image/svg+xml; charset=utf-8" })
       case "mermaid":
         return Response.text(diagrams.toMermaid(flow), { contentType: "text/vnd.mermaid; charset=utf-8" })
       case "dot":
