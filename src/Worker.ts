@@ -29,14 +29,13 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Any as AnyFlow, Flow } from "./Flow.ts"
 import type { FlowError } from "./FlowError.ts"
-import * as FlowRuntime from "./FlowRuntime.ts"
 import { makeCore, type Runner, type Settings } from "./internal/jobs/worker.ts"
+import { recordedWhereKept } from "./internal/observers/running.ts"
 import { codecsOf } from "./internal/schemas.ts"
 import type { JobError } from "./JobError.ts"
 import { JobQueue, type Service as JobQueueService } from "./JobQueue.ts"
 import type { Claim } from "./JobStore.ts"
 import { CurrentTrace } from "./Trace.ts"
-import * as TraceStore from "./TraceStore.ts"
 import type { WorkerEvent } from "./WorkerEvent.ts"
 
 export type { WorkerEvent } from "./WorkerEvent.ts"
@@ -144,7 +143,7 @@ export const make: {
     const settings = yield* settingsOf(options ?? {}, queue.limits.maxResult ?? Infinity)
     const runners = new Map<string, Runner>()
     for (const flow of all) {
-      const runtime = yield* runtimeOf(flow as Flow<string, unknown, unknown, unknown, never, unknown>, {
+      const runtime = yield* recordedWhereKept(flow as Flow<string, unknown, unknown, unknown, never, unknown>, {
         maxInFlight: Number.MAX_SAFE_INTEGER,
         interruptGrace: settings.interruptGrace
       })
@@ -221,18 +220,6 @@ export const layer: {
   Layer.effect(Worker, make(flows, options as Options)) as never
 
 // ----------------------------------------------------------------------------------------------------------- internals
-
-type Runtime = FlowRuntime.FlowRuntime<unknown, unknown, unknown, unknown>
-
-const runtimeOf: (
-  flow: Flow<string, unknown, unknown, unknown, never, unknown>,
-  options: FlowRuntime.Options
-) => Effect.Effect<Runtime, never, Scope.Scope> = Effect.fnUntraced(function*(flow, options) {
-  const store = yield* Effect.serviceOption(TraceStore.TraceStore)
-  return store._tag === "None"
-    ? yield* FlowRuntime.make(flow, options)
-    : yield* Effect.provideService(TraceStore.runtime(flow, options), TraceStore.TraceStore, store.value)
-})
 
 const isList = (flows: AnyFlow | ReadonlyArray<AnyFlow>): flows is ReadonlyArray<AnyFlow> => Array.isArray(flows)
 

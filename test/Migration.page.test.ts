@@ -2,14 +2,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { createHash } from "node:crypto"
-import * as fs from "node:fs"
-import * as os from "node:os"
-import * as path from "node:path"
 import * as Migration from "penguiflow/Migration"
-import { chromium, type Page } from "playwright-core"
-
-const executablePath = process.env["CHROMIUM"] ?? "/usr/bin/chromium"
-const available = fs.existsSync(executablePath)
+import type { Page } from "playwright-core"
+import * as Browser from "./utils/browser.ts"
 
 const hostile = `<img src=x onerror="window.__xss=1"><script>window.__xss=1</script>'"&\`\u001b[31m`
 
@@ -73,50 +68,17 @@ describe("Migration.toText", () => {
     }))
 })
 
-describe.skipIf(!available)("Migration.toHtml, in a browser", () => {
+describe.skipIf(!Browser.available)("Migration.toHtml, in a browser", () => {
   const overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
   const seen = <A>(
     html: string,
     look: (page: Page, asked: ReadonlyArray<string>, said: ReadonlyArray<string>) => Promise<A>
   ) =>
-    Effect.acquireUseRelease(
-      Effect.promise(async () => {
-        const folder = fs.mkdtempSync(path.join(os.tmpdir(), "penguiflow-page-"))
-        const context = await chromium.launchPersistentContext(path.join(folder, "profile"), {
-          executablePath,
-          headless: true,
-          args: [
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync"
-          ]
-        })
-        return { context, folder }
-      }),
-      ({ context, folder }) =>
-        Effect.promise(async () => {
-          const file = path.join(folder, "report.html")
-          fs.writeFileSync(file, html)
-          const page = await context.newPage()
-          const asked: Array<string> = []
-          const said: Array<string> = []
-          page.on("request", (request) => asked.push(request.url()))
-          page.on("console", (message) => said.push(message.text()))
-          page.on("pageerror", (error) => said.push(error.message))
-          await page.goto(`file://${file}`)
-          return await look(page, asked, said)
-        }),
-      ({ context, folder }) =>
-        Effect.promise(async () => {
-          await context.close()
-          fs.rmSync(folder, { recursive: true, force: true })
-        })
-    )
+    Effect.scoped(Effect.gen(function*() {
+      const { asked, page, said } = yield* (yield* Browser.make).open(html, "html")
+      return yield* Effect.promise(() => look(page, asked, said))
+    }))
 
   it.live(
     "shows verdict, reasons, rate and both plots; loads nothing, runs nothing, complains of nothing",

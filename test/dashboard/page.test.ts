@@ -4,15 +4,14 @@ import * as Effect from "effect/Effect"
 import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
-import { type BrowserContext, chromium, type Page, type Request } from "playwright-core"
+import type { BrowserContext, Page, Request } from "playwright-core"
 import { count } from "../../dashboard/model/words.ts"
 import { type Message, messagesOf } from "../../dashboard/wire/sse.ts"
 import type { Snapshot } from "../../dashboard/wire/types.ts"
 import { bundle } from "../../tools/dashboard.ts"
+import * as Browser from "../utils/browser.ts"
 import { addressOf, hostile, order, site } from "./site.ts"
 
-const executablePath = process.env["CHROMIUM"] ?? "/usr/bin/chromium"
-const available = Fs.existsSync(executablePath)
 const images = process.env["SCREENSHOTS"]
 
 let browser: BrowserContext
@@ -106,22 +105,10 @@ const live = async (page: Page) => {
   await page.waitForURL(/#\/./)
 }
 
-describe.skipIf(!available)("the dashboard", { timeout: 90_000 }, () => {
+describe.skipIf(!Browser.available)("the dashboard", { timeout: 90_000 }, () => {
   beforeAll(async () => {
     await bundle()
-    browser = await chromium.launchPersistentContext(Path.join(folder, "profile"), {
-      executablePath,
-      headless: true,
-      args: [
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync"
-      ]
-    })
+    browser = await Browser.launch(folder)
   })
 
   afterAll(async () => {

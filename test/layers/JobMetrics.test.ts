@@ -1,11 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Metric, Schema } from "effect"
+import { Effect, Layer, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import { Flow, Node } from "penguiflow"
 import * as JobQueue from "penguiflow/JobQueue"
 import * as JobMetrics from "penguiflow/layers/JobMetrics"
 import * as JobQueueMemory from "penguiflow/layers/JobQueueMemory"
 import * as Worker from "penguiflow/Worker"
+import * as Metrics from "../utils/metrics.ts"
 
 class Refused extends Schema.TaggedError<Refused>()("Refused", {}) {}
 
@@ -18,21 +19,7 @@ const flow = Flow.make("orders", [
   }).to()
 ])
 
-/** What the registry of here holds: `name label=value …`, and a number or how many and their sum. */
-const numbers = Effect.map(Metric.snapshot, (snapshot) => {
-  const all: Record<string, unknown> = {}
-  for (const metric of snapshot) {
-    const labels = Object.entries(metric.attributes ?? {})
-      .filter(([key]) => key !== "unit" && key !== "time_unit")
-      .map(([key, value]) => ` ${key}=${value}`)
-      .join("")
-    const name = metric.id.replace("penguiflow_", "") + labels
-    if (metric.type === "Counter") all[name] = Number(metric.state.count)
-    if (metric.type === "Gauge") all[name] = Number(metric.state.value)
-    if (metric.type === "Histogram") all[name] = [metric.state.count, metric.state.sum]
-  }
-  return all
-})
+const numbers = Metrics.numbers(({ count, sum }) => [count, sum])
 
 describe("JobMetrics", () => {
   it.effect("counts tries by outcome, sums how long jobs waited and took, and shows what the queue keeps", () => {
@@ -60,6 +47,6 @@ describe("JobMetrics", () => {
         "jobs state=dead": 1,
         "jobs state=cancelled": 0
       })
-    }).pipe(Effect.provide(live), Effect.provideService(Metric.MetricRegistry, new Map()))
+    }).pipe(Effect.provide(Layer.provideMerge(live, Metrics.registry)))
   })
 })

@@ -1,30 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Layer, Metric, Schema } from "effect"
+import { Deferred, Effect, Fiber, Layer, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import { Flow, FlowEvent, FlowObserver, FlowRuntime } from "penguiflow"
 import * as MetricsObserver from "penguiflow/layers/MetricsObserver"
 import { start } from "../utils/effects.ts"
+import * as Metrics from "../utils/metrics.ts"
 import { add, never, number } from "../utils/nodes.ts"
 import { type Order, under } from "./watchedFlow.ts"
 
-/** A registry of its own, so that tests count only their own. */
-const registry = () => Layer.succeed(Metric.MetricRegistry, new Map())
-
-/** What the registry of here holds: `name label=value …` and a number. */
-const numbers = Effect.map(Metric.snapshot, (snapshot) => {
-  const all: Record<string, number> = {}
-  for (const metric of snapshot) {
-    const labels = Object.entries(metric.attributes ?? {})
-      .filter(([key]) => key !== "unit" && key !== "time_unit")
-      .map(([key, value]) => ` ${key}=${value}`)
-      .join("")
-    const name = metric.id.replace("penguiflow_", "") + labels
-    if (metric.type === "Counter") all[name] = Number(metric.state.count)
-    if (metric.type === "Gauge") all[name] = Number(metric.state.value)
-    if (metric.type === "Histogram") all[name] = metric.state.sum
-  }
-  return all
-})
+const numbers = Metrics.numbers(({ sum }) => sum)
 
 const order = (runtime: FlowRuntime.FlowRuntime<Order, string, unknown, string>, given: Order, tenant = "default") =>
   Effect.gen(function*() {
@@ -74,7 +58,7 @@ describe("MetricsObserver", () => {
         "compensations_total flow=orders node=reserve outcome=undone": 3,
         "parts_total flow=orders node=pack/wrap": 3
       })
-    }).pipe(Effect.provide(registry())))
+    }).pipe(Effect.provide(Metrics.registry)))
 
   it.effect("sums how long messages waited for a place in their runtime", () =>
     Effect.gen(function*() {
@@ -96,7 +80,7 @@ describe("MetricsObserver", () => {
       const codec = Schema.fromJsonString(FlowEvent.FlowEvent)
       const texts = seen.map((event) => Schema.encodeSync(codec)(event))
       assert.deepStrictEqual(texts.map((text) => Schema.decodeSync(codec)(text)), seen)
-    }).pipe(Effect.provide(registry())))
+    }).pipe(Effect.provide(Metrics.registry)))
 
   it.effect("the gauge is how many traces are open, of all runtimes of the flow", () =>
     Effect.gen(function*() {
@@ -118,7 +102,7 @@ describe("MetricsObserver", () => {
         assert.strictEqual(yield* inFlight, 1)
       }).pipe(Effect.scoped, Effect.provide(MetricsObserver.layer()))
       assert.strictEqual(yield* inFlight, 0)
-    }).pipe(Effect.provide(registry())))
+    }).pipe(Effect.provide(Metrics.registry)))
 
   it.effect("no label is a trace id; tenants are labels up to a bound, flows and nodes as well", () =>
     Effect.gen(function*() {
@@ -145,7 +129,7 @@ describe("MetricsObserver", () => {
         "node_duration_seconds flow=f2 node=n2",
         "node_duration_seconds flow=other node=other"
       ])
-    }).pipe(Effect.provide(registry())))
+    }).pipe(Effect.provide(Metrics.registry)))
 
   it.effect("what it is too slow for is counted; the gauge begins anew and comes back to zero", () =>
     Effect.gen(function*() {
@@ -181,7 +165,7 @@ describe("MetricsObserver", () => {
       assert.strictEqual(all["traces_in_flight flow=f"], 0)
       assert.strictEqual(all["traces_ended_total flow=f outcome=succeeded"], 2)
       assert.strictEqual(all["events_lost_total observer=penguiflow/metrics"], 7)
-    }).pipe(Effect.provide(Layer.provideMerge(MetricsObserver.layer(), registry()))))
+    }).pipe(Effect.provide(Layer.provideMerge(MetricsObserver.layer(), Metrics.registry))))
 
   it.effect("another observer that is slow or fails takes nothing from it", () =>
     Effect.gen(function*() {
@@ -197,5 +181,5 @@ describe("MetricsObserver", () => {
         yield* Deferred.succeed(gate, undefined)
       }).pipe(Effect.scoped, Effect.provide(Layer.merge(bad, MetricsObserver.layer())))
       assert.strictEqual((yield* numbers)["traces_ended_total flow=f outcome=succeeded"], 100)
-    }).pipe(Effect.provide(registry())))
+    }).pipe(Effect.provide(Metrics.registry)))
 })

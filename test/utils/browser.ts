@@ -24,24 +24,28 @@ export interface Browser {
   readonly open: (text: string, ending: string) => Effect.Effect<Seen>
 }
 
+/** The browser, with what it writes in this folder; whoever started it closes it and removes the folder. */
+export const launch = (folder: string): Promise<BrowserContext> =>
+  chromium.launchPersistentContext(path.join(folder, "profile"), {
+    executablePath,
+    headless: true,
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync"
+    ]
+  })
+
 /** A browser that is gone, with all that it wrote, when the scope closes. */
 export const make: Effect.Effect<Browser, never, Scope.Scope> = Effect.map(
   Effect.acquireRelease(
     Effect.promise(async (): Promise<{ readonly context: BrowserContext; readonly folder: string }> => {
       const folder = fs.mkdtempSync(path.join(os.tmpdir(), "penguiflow-browser-"))
-      const context = await chromium.launchPersistentContext(path.join(folder, "profile"), {
-        executablePath,
-        headless: true,
-        args: [
-          "--no-sandbox",
-          "--disable-gpu",
-          "--disable-quic",
-          "--no-first-run",
-          "--disable-background-networking",
-          "--disable-component-update",
-          "--disable-sync"
-        ]
-      })
+      const context = await launch(folder)
       return { context, folder }
     }),
     ({ context, folder }) =>

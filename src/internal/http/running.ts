@@ -4,14 +4,13 @@ import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type { Any, Flow } from "../../Flow.ts"
 import type { FlowError } from "../../FlowError.ts"
-import * as FlowRuntime from "../../FlowRuntime.ts"
-import * as TraceStore from "../../TraceStore.ts"
+import type * as FlowRuntime from "../../FlowRuntime.ts"
 import { type EncodePart, encodePartOf } from "../cli/parts.ts"
 import { graphOf } from "../graph.ts"
+import { recordedWhereKept } from "../observers/running.ts"
 import { type Plan, planOf } from "../plan.ts"
 import { codecsOf, type FlowCodecs, ingressOf, type JsonSchema, jsonSchemasOf } from "../schemas.ts"
 
@@ -55,12 +54,8 @@ export const start = (flow: Any, options: RunningOptions): Effect.Effect<Running
     const known = flow as unknown as Flow<string, unknown, unknown, unknown, never, unknown>
     const context = yield* Effect.context<never>()
     const scope = yield* Effect.scope
-    const store = yield* Effect.serviceOption(TraceStore.TraceStore)
     const bounds = { maxInFlight: options.maxInFlight, interruptGrace: options.interruptGrace }
-    const runtime: Runtime = yield* Option.match(store, {
-      onNone: () => FlowRuntime.make(known, bounds),
-      onSome: (service) => Effect.provideService(TraceStore.runtime(known, bounds), TraceStore.TraceStore, service)
-    })
+    const runtime: Runtime = yield* recordedWhereKept(known, bounds)
     const plan = planOf(known)
     const ingress = new Set(ingressOf(graphOf(known)).map(({ name }) => name))
     return {
