@@ -23,6 +23,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as RateLimiter from "effect/persistence/RateLimiter"
+import * as Predicate from "effect/Predicate"
 import * as PubSub from "effect/PubSub"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
@@ -97,7 +98,7 @@ export interface Service {
   readonly status: Effect.Effect<
     { readonly phase: "Running" | "Draining" | "Stopped"; readonly running: number; readonly ready: boolean }
   >
-  /** What happens from now on. A reader that is slow loses the oldest events. */
+  /** What happens from now on, until the worker has shut down. A reader that is slow loses the oldest events. */
   readonly events: Stream.Stream<WorkerEvent>
   /**
    * Takes no more jobs, lets those that run end for `grace`, then interrupts them and returns them to the queue. Ends
@@ -149,7 +150,8 @@ export const make: {
       })
       runners.set(flow.name, { runtime, codecs: codecsOf(flow) })
     }
-    const events = yield* PubSub.sliding<WorkerEvent>(16_384)
+    // Undefined: there are no more.
+    const events = yield* PubSub.sliding<WorkerEvent | undefined>(16_384)
     const context = Context.omit(CurrentTrace)(yield* Effect.context<never>())
     let readers = 0
     const core = makeCore(
@@ -165,12 +167,24 @@ export const make: {
     yield* queue.store.watch(["ready", "cancel"], core.changed)
     const grace = (input: Duration.Input | undefined) =>
       input === undefined ? settings.grace : Duration.toMillis(Duration.fromInputUnsafe(input))
-    yield* Effect.addFinalizer(() => core.shutdown(settings.grace))
+    let over = false
+    const shutdown = (ms: number) =>
+      Effect.tap(core.shutdown(ms), () =>
+        Effect.sync(() => {
+          if (!over) PubSub.publishUnsafe(events, undefined)
+          over = true
+        }))
+    yield* Effect.addFinalizer(() => shutdown(settings.grace))
     return {
       id: settings.id,
       status: Effect.sync(() => ({ phase: core.phase(), running: core.size(), ready: core.available() })),
-      events: Stream.unwrap(Effect.as(reading, Stream.fromPubSub(events))),
-      shutdown: (opts?: { readonly grace?: Duration.Input | undefined }) => core.shutdown(grace(opts?.grace))
+      events: Stream.unwrap(
+        Effect.map(
+          reading,
+          () => over ? Stream.empty : Stream.takeWhile(Stream.fromPubSub(events), Predicate.isNotUndefined)
+        )
+      ),
+      shutdown: (opts?: { readonly grace?: Duration.Input | undefined }) => shutdown(grace(opts?.grace))
     }
   }
 ) as never

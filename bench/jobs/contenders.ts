@@ -2,7 +2,7 @@
 import { NodeRedis } from "@effect/platform-node"
 import { Queue as BullQueue, Worker as BullWorker } from "bullmq"
 import { Effect, Layer, ManagedRuntime, Redacted, Schema } from "effect"
-import { SqlClient } from "effect/sql"
+import { SqlClient, type Statement } from "effect/sql"
 import { makeWorkerUtils, run as runGraphile } from "graphile-worker"
 import { Flow, Node } from "penguiflow"
 import * as JobQueue from "penguiflow/JobQueue"
@@ -71,12 +71,17 @@ const ours = <R>(
 }
 
 const leftOf = JobQueue.JobQueue.use((it) => Effect.map(it.counts, ({ queued, running }) => queued + running))
-const leftInSql = SqlClient.SqlClient.use((sql) =>
-  Effect.map(
-    sql<{ n: number }>`SELECT (SELECT count(*) FROM penguiflow_jobs WHERE state = 'ready') +
-      (SELECT count(*) FROM penguiflow_jobs WHERE state = 'running') AS n`,
-    ([row]) => Number(row?.n)
-  )
+const leftIn = (count: (sql: SqlClient.SqlClient) => Statement.Statement<{ readonly n: number }>) =>
+  SqlClient.SqlClient.use((sql) => Effect.map(count(sql), ([row]) => Number(row?.n)))
+const leftInPostgres = leftIn((sql) =>
+  sql`SELECT (SELECT count(*) FROM penguiflow_jobs_ready) + (
+    SELECT count(*) FROM penguiflow_jobs_claims c CROSS JOIN unnest(c.jobs) AS u(seq) JOIN penguiflow_jobs j USING (seq)
+    WHERE j.state = 'running'
+  ) AS n`
+)
+const leftInSqlite = leftIn((sql) =>
+  sql`SELECT (SELECT count(*) FROM penguiflow_jobs WHERE state = 'ready') +
+    (SELECT count(*) FROM penguiflow_jobs WHERE state = 'running') AS n`
 )
 
 const pgBoss = (url: string): Contender => {
@@ -216,7 +221,7 @@ export const contenders: Readonly<
     server: "postgres",
     promises: "committed; at least once; one fenced outcome with result; tenants in turn",
     make: (url) =>
-      ours(JobQueueSql.layer().pipe(Layer.provideMerge(Postgres.layer({ url: Redacted.make(url) }))), leftInSql)
+      ours(JobQueueSql.layer().pipe(Layer.provideMerge(Postgres.layer({ url: Redacted.make(url) }))), leftInPostgres)
   },
   "pg-boss": {
     server: "postgres",
@@ -246,6 +251,6 @@ export const contenders: Readonly<
   "penguiflow, SQLite": {
     server: "file",
     promises: "committed (NORMAL); at least once; one fenced outcome with result; tenants in turn",
-    make: (filename) => ours(JobQueueSql.layer().pipe(Layer.provideMerge(Sqlite.layer({ filename }))), leftInSql)
+    make: (filename) => ours(JobQueueSql.layer().pipe(Layer.provideMerge(Sqlite.layer({ filename }))), leftInSqlite)
   }
 }

@@ -32,7 +32,7 @@ import * as Failures from "./failures.ts"
 import { built, living, type Scopes } from "./living.ts"
 import * as Places from "./places.ts"
 import { version } from "./version.ts"
-import { optionsOf, programOf, shutDown, telling, usable } from "./worker.ts"
+import { type Held, optionsOf, programOf, shutDown, told, usable } from "./worker.ts"
 
 /** Serves until a signal comes. */
 export const serve = (
@@ -40,7 +40,7 @@ export const serve = (
 ): Effect.Effect<void, FlowCli.Ended, Stdio.Stdio | Terminal.Terminal> =>
   Effect.suspend(() => {
     let served: Scope.Closeable | undefined
-    let held: Worker.Service | undefined
+    let held: Held | undefined
     const start = Effect.fnUntraced(function*({ own, theirs }: Scopes) {
       const token = yield* tokenOf(asked)
       const program = yield* programOf(asked)
@@ -67,13 +67,13 @@ export const serve = (
       if (asked.worker) {
         yield* usable(Context.get(context, JobQueue))
         // Under the server, so that its dashboard sees the jobs run.
-        held = yield* Worker.make(program.flows, optionsOf(asked, "serve")).pipe(
+        const taking = yield* Worker.make(program.flows, optionsOf(asked, "serve")).pipe(
           Effect.provideContext(Context.merge(context, server)),
           Scope.provide(own)
         )
-        yield* Effect.forkIn(telling(held), own, { startImmediately: true })
+        held = yield* told(taking, own)
         yield* Layer.buildWithScope(JobMetrics.layer(), own).pipe(
-          Effect.provideContext(Context.add(context, Worker.Worker, held))
+          Effect.provideContext(Context.add(context, Worker.Worker, taking))
         )
       }
       const url = HttpServer.formatAddress(Context.get(server, HttpServer.HttpServer).address)
@@ -89,7 +89,7 @@ export const serve = (
     const stop = Effect.suspend(() =>
       Effect.all([
         served === undefined ? Effect.void : Scope.close(served, Exit.void),
-        held === undefined ? Effect.void : shutDown(held, asked.grace)
+        shutDown(held, asked.grace)
       ], { concurrency: 2, discard: true })
     )
     return living(asked.grace, start, stop)

@@ -2,6 +2,7 @@
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
@@ -59,8 +60,8 @@ export const optionsOf = (asked: Commands.Working, name: string): Worker.Options
   tenantConcurrency: Option.getOrUndefined(asked.tenantConcurrency)
 })
 
-/** Tells of each job that ended, in the log. What the queue does, the worker tells itself. */
-export const telling = (worker: Worker.Service): Effect.Effect<void> =>
+/** Tells of each job that ended, in the log, until the worker has shut down. What the queue does, it tells itself. */
+const telling = (worker: Worker.Service): Effect.Effect<void> =>
   Stream.runForEach(worker.events, (event) => {
     switch (event._tag) {
       case "JobStarted":
@@ -93,13 +94,27 @@ export const telling = (worker: Worker.Service): Effect.Effect<void> =>
     }
   })
 
+/** A worker, and the fiber that tells of its jobs. */
+export interface Held {
+  readonly worker: Worker.Service
+  readonly telling: Fiber.Fiber<void>
+}
+
+/** Tells of a worker's jobs for as long as the scope lives: also while the worker shuts down. */
+export const told = (worker: Worker.Service, scope: Scope.Scope): Effect.Effect<Held> =>
+  Effect.map(Effect.forkIn(telling(worker), scope, { startImmediately: true }), (telling) => ({ worker, telling }))
+
 /** Takes no more jobs, and tells what became of those that ran. */
-export const shutDown = (worker: Worker.Service, grace: Duration.Duration): Effect.Effect<void> =>
-  Effect.flatMap(worker.shutdown({ grace }), ({ abandoned, drained, returned }) =>
-    FlowCli.say(
+export const shutDown = (held: Held | undefined, grace: Duration.Duration): Effect.Effect<void> =>
+  held === undefined ? Effect.void : Effect.gen(function*() {
+    const { abandoned, drained, returned } = yield* held.worker.shutdown({ grace })
+    // A log that takes no more lines is no reason to stay.
+    yield* Effect.timeoutOption(Fiber.await(held.telling), "200 millis")
+    yield* FlowCli.say(
       `Shut down: ${count(drained, "job")} ended, ${returned.length} returned to the queue, ${abandoned.length} ` +
         "left to their leases."
-    ))
+    )
+  })
 
 /** A queue that will never take a program as old as this one is said so; one that is away is waited for. */
 export const usable = (queue: JobQueueService): Effect.Effect<void, FlowCli.Ended> =>
@@ -127,7 +142,7 @@ const tracesOf = (
 /** Runs until a signal comes. */
 export const worker = (asked: Commands.Asked): Effect.Effect<void, FlowCli.Ended> =>
   Effect.suspend(() => {
-    let held: Worker.Service | undefined
+    let held: Held | undefined
     const start = Effect.fnUntraced(function*({ own, theirs }: Scopes) {
       const program = yield* programOf(asked)
       const place = yield* Effect.catch(Places.queueOf(asked, { create: true }), ({ message }) => refused(message))
@@ -136,16 +151,14 @@ export const worker = (asked: Commands.Asked): Effect.Effect<void, FlowCli.Ended
       const queue = yield* built("the queue can't be used", Places.queue(place, asked.queue, waiting), own, asked)
       yield* usable(Context.get(queue, JobQueue))
       const traces = yield* built("traces can't be kept", tracesOf(asked, place, waiting), own, asked)
-      held = yield* Worker.make(program.flows, optionsOf(asked, asked.name)).pipe(
+      const taking = yield* Worker.make(program.flows, optionsOf(asked, asked.name)).pipe(
         Effect.provideContext(Context.mergeAll(services, queue, traces) as Context.Context<JobQueue>),
         Scope.provide(own)
       )
       const names = program.flows.map((flow) => flow.name).join(", ")
-      yield* FlowCli.say(`${held.id} takes jobs of ${names} from ${place.shown}, ${asked.concurrency} at once.`)
+      yield* FlowCli.say(`${taking.id} takes jobs of ${names} from ${place.shown}, ${asked.concurrency} at once.`)
       if (program.notice !== "") yield* FlowCli.say(program.notice)
-      // In the scope, so that it goes on telling while the worker shuts down.
-      yield* Effect.forkIn(telling(held), own, { startImmediately: true })
+      held = yield* told(taking, own)
     })
-    const stop = Effect.suspend(() => held === undefined ? Effect.void : shutDown(held, asked.grace))
-    return living(asked.grace, start, stop)
+    return living(asked.grace, start, Effect.suspend(() => shutDown(held, asked.grace)))
   })

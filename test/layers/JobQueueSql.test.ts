@@ -105,7 +105,7 @@ const sqlSuite = (backend: string, database: () => Database) => {
         )
         assert.strictEqual(error.code, "QUEUE_UNAVAILABLE")
         assert.isTrue(error.reason._tag === "QueueUnavailable" && error.reason.refused === true)
-        assert.match(error.message, /version 99.*up to 1.*update/)
+        assert.match(error.message, /version 99.*up to \d.*update/)
       }))
 
     test("a worker that is older than the tables takes nothing, is not ready, and says what to do", (table) =>
@@ -128,7 +128,7 @@ const sqlSuite = (backend: string, database: () => Database) => {
           assert.isFalse((yield* worker.status).ready)
         }))
         assert.lengthOf(lines, 1)
-        assert.match(lines[0]!, /version 99.*up to 1: update it/)
+        assert.match(lines[0]!, /version 99.*up to \d: update it/)
         const job = yield* queue.get("a")
         assert.deepStrictEqual([job?.state, job?.attempts], ["queued", 0])
       }))

@@ -1,8 +1,8 @@
 /**
  * A job store in SQL that runs on PostgreSQL and on SQLite.
  *
- * A row's `state` is `ready`, `delayed`, `running`, `done`, `dead` or `cancelled`; each of the first three has an index
- * of its own, so that no query looks at more rows than it returns. Lists of values go in as one JSON parameter: one
+ * A row's `state` is `ready`, `delayed`, `running`, `done`, `dead` or `cancelled`; `finding` knows where those of the
+ * first three are, so that no query looks at more rows than it returns. Lists of values go in as one JSON parameter: one
  * prepared statement serves for any number of jobs.
  *
  * A job's way through the rooms: `enqueueing` → `claiming` → `leasing` → `settling`, or `sweeping` where its worker fell
@@ -16,10 +16,12 @@ import type * as SqlClient from "effect/sql/SqlClient"
 import type * as SqlError from "effect/sql/SqlError"
 import type { JobError } from "../../JobError.ts"
 import * as JobStore from "../../JobStore.ts"
+import { Batches } from "./jobsSql/batches.ts"
 import { makeClaim } from "./jobsSql/claiming.ts"
 import { makeDialect } from "./jobsSql/dialect.ts"
 import { makeEnqueue } from "./jobsSql/enqueueing.ts"
 import { failed, undone } from "./jobsSql/failing.ts"
+import { makeFinding } from "./jobsSql/finding.ts"
 import { makeLeasing } from "./jobsSql/leasing.ts"
 import { makeSettle } from "./jobsSql/settling.ts"
 import { makeSweep } from "./jobsSql/sweeping.ts"
@@ -46,12 +48,14 @@ export const makeStore: (
     const dialect = makeDialect(client, table)
     const tables = makeTables(client, table)
     const telling = makeTelling(dialect, yield* Effect.scope)
-    const enqueue = makeEnqueue(dialect, telling)
-    const claim = makeClaim(dialect)
-    const leasing = makeLeasing(dialect)
-    const settle = makeSettle(dialect, telling)
-    const sweep = makeSweep(dialect, telling)
-    const tending = makeTending(dialect, telling)
+    const finding = makeFinding(dialect)
+    const batches = new Batches()
+    const enqueue = makeEnqueue(dialect, finding, telling)
+    const claim = makeClaim(dialect, finding, batches)
+    const leasing = makeLeasing(dialect, finding, batches)
+    const settle = makeSettle(dialect, finding, telling, batches)
+    const sweep = makeSweep(dialect, finding, telling)
+    const tending = makeTending(dialect, finding, telling)
     const run = <A>(
       operation: string,
       effect: Effect.Effect<A, SqlError.SqlError | JobError>

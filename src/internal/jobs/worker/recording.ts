@@ -20,7 +20,11 @@ export const recording = (worker: WorkerState): Effect.Effect<void> => {
     Effect.exit(asking.ask("settle", store.settle(settlements)))
   let most = atOnce
   const step = Effect.gen(function*() {
-    if (pending.length === 0) return yield* worker.settling.wait
+    if (pending.length === 0) {
+      yield* worker.settling.wait
+      // Jobs that end in the same moment share a write.
+      return yield* Effect.yieldNow
+    }
     const batch = pending.slice(0, fitting(pending, most))
     let settlements = batch.map((it) => it.settlement)
     let exit = yield* record(settlements)
@@ -82,8 +86,12 @@ const postpone = ({ pending }: WorkerState, it: Pending, error: unknown): Settle
 }
 
 const recorded = (worker: WorkerState, job: Running, settlement: Settlement, now: number): void => {
+  // In this order: with the last job a worker that shuts down may end at once, and its events with it.
+  if (worker.heard()) tell(worker, job, settlement, now)
   worker.forget(job)
-  if (!worker.heard()) return
+}
+
+const tell = (worker: WorkerState, job: Running, settlement: Settlement, now: number): void => {
   const base = {
     ...worker.about(job.claim),
     durationMs: Math.max(0, Math.round(now - job.startedAt))

@@ -60,7 +60,7 @@ export const taking = (worker: WorkerState): Effect.Effect<void> => {
       const limit = atOnce(worker, placesFree(worker))
       const asked = worker.now()
       worker.claiming = true
-      const exit = yield* worker.ahead.length === 0 ? Effect.exit(claim(limit)) : meanwhile(worker, claim(limit))
+      const exit = yield* few(worker) ? Effect.exit(claim(limit)) : meanwhile(worker, claim(limit))
       worker.claiming = false
       if (exit._tag === "Failure") {
         worker.emptied.ring()
@@ -113,6 +113,13 @@ const placesAhead = ({ pace, settings }: WorkerState): number =>
 
 const atOnce = ({ settings }: WorkerState, free: number): number =>
   free <= settings.concurrency ? free : Math.min(free, Math.max(settings.concurrency, mostAtOnce))
+
+/** Whether what the last claim brought is begun sooner than the next is asked for. */
+const few = (worker: WorkerState): boolean => {
+  if (worker.ahead.length > worker.settings.concurrency) return false
+  pump(worker)
+  return true
+}
 
 /** What the last claim brought begins while the store answers to this one. */
 const meanwhile = <A>(worker: WorkerState, claim: Effect.Effect<A, JobError>): Effect.Effect<Exit.Exit<A, JobError>> =>

@@ -14,6 +14,9 @@ export interface Dialect {
   readonly table: string
   /** The table, as a part of a statement. */
   readonly t: Statement.Identifier
+  /** Beside it, PostgreSQL only: a row for each job that can be claimed, and one for each claim whose jobs may run. */
+  readonly ready: Statement.Identifier
+  readonly claims: Statement.Identifier
   /** Milliseconds since the epoch, by the database's clock. */
   readonly now: Statement.Fragment
   /** Rows that nobody else has locked. */
@@ -41,6 +44,8 @@ export const makeDialect = (client: SqlClient.SqlClient, table: string): Dialect
     isPg,
     table,
     t: sql(table),
+    ready: sql(`${table}_ready`),
+    claims: sql(`${table}_claims`),
     now: sql.literal(
       isPg ? "(extract(epoch FROM clock_timestamp()) * 1000)::bigint" : "CAST(unixepoch('subsec') * 1000 AS INTEGER)"
     ),

@@ -3,17 +3,18 @@ import * as Effect from "effect/Effect"
 import type * as SqlError from "effect/sql/SqlError"
 import type * as JobStore from "../../../JobStore.ts"
 import type { Dialect } from "./dialect.ts"
+import type { Finding } from "./finding.ts"
 import type { Telling } from "./telling.ts"
 
 export const makeEnqueue = (
   { client, given, isPg, now, sql, t }: Dialect,
-  { notifyFor, tellLater, withTold }: Telling
+  { queued, thenReady }: Finding,
+  { newWord, notifyFor, tellLater, withTold }: Telling
 ): (
   jobs: ReadonlyArray<JobStore.NewJob>,
   maxLength: number
 ) => Effect.Effect<ReadonlyArray<JobStore.Stored>, SqlError.SqlError> => {
-  const lengthOf = sql<{ n: number }>`
-    SELECT (SELECT count(*) FROM ${t} WHERE state = 'ready') + (SELECT count(*) FROM ${t} WHERE state = 'delayed') AS n`
+  const lengthOf = sql<{ n: number }>`SELECT count(*) AS n FROM (${queued}) AS q`
   let length = 0
   let fresh = 0
   /** Whether so many more fit. Counted anew once a hundredth of the limit was stored since, or a second has passed. */
@@ -44,18 +45,18 @@ export const makeEnqueue = (
       }
     )
 
-  const insert = (jobs: ReadonlyArray<JobStore.NewJob>) => {
+  const insert = (jobs: ReadonlyArray<JobStore.NewJob>, word: string) => {
     const rows = jobs.map((job, i) => ({
       i,
       id: job.id,
       flow: job.flow,
       payload: job.payload,
       tenant: job.tenant,
-      topic: job.topic ?? null,
+      ...(job.topic === undefined ? undefined : { topic: job.topic }),
       priority: job.priority,
       meta: job.meta,
       max_attempts: job.maxAttempts,
-      timeout_ms: job.timeoutMs ?? null,
+      ...(job.timeoutMs === undefined ? undefined : { timeout_ms: job.timeoutMs }),
       delay_ms: job.delayMs
     }))
     const from = given(rows, {
@@ -78,20 +79,20 @@ export const makeEnqueue = (
       FROM ${from} CROSS JOIN (SELECT ${now} AS at) AS clock WHERE true ORDER BY g.i
       ON CONFLICT (id) DO NOTHING RETURNING id`
     return isPg
-      ? sql<{ id: string }>`WITH stored AS (${inserted}) ${notifyFor("stored", "ready")} SELECT stored.id FROM ${
-        withTold("stored")
-      }`
+      ? sql<{ id: string }>`WITH stored AS (${inserted}, seq, flow, tenant, priority, state) ${thenReady("stored")} ${
+        notifyFor("stored", "ready", word)
+      } SELECT stored.id FROM ${withTold("stored")}`
       : sql<{ id: string }>`${inserted}`
   }
 
-  const enqueue = (jobs: ReadonlyArray<JobStore.NewJob>, maxLength: number) =>
+  const enqueue = (jobs: ReadonlyArray<JobStore.NewJob>, maxLength: number, word: string) =>
     Effect.gen(function*() {
       if (!(yield* hasRoom(jobs.length, maxLength))) {
         const answers = yield* compare(jobs)
         const missing = answers.filter((answer) => answer === undefined).length
         if (missing > 0 && length + missing > maxLength) return answers.map((answer) => answer ?? "full")
       }
-      const ids = new Set((yield* insert(jobs)).map((row) => row.id))
+      const ids = new Set((yield* insert(jobs, word)).map((row) => row.id))
       length += ids.size
       if (ids.size === jobs.length) return jobs.map((): JobStore.Stored => "created")
       const answers = yield* compare(jobs)
@@ -101,12 +102,12 @@ export const makeEnqueue = (
 
   const refused = (answers: ReadonlyArray<JobStore.Stored>) => answers.includes("conflict") || answers.includes("full")
   /** Several jobs are stored all or none: what was stored before a refusal is rolled back. */
-  const enqueueAll = (jobs: ReadonlyArray<JobStore.NewJob>, maxLength: number) =>
+  const enqueueAll = (jobs: ReadonlyArray<JobStore.NewJob>, maxLength: number, word: string) =>
     jobs.length === 1
-      ? enqueue(jobs, maxLength)
+      ? enqueue(jobs, maxLength, word)
       : client.withTransaction(
         Effect.filterOrFail(
-          enqueue(jobs, maxLength),
+          enqueue(jobs, maxLength, word),
           (answers) => !refused(answers),
           (answers) => new Refusal(answers)
         )
@@ -118,7 +119,13 @@ export const makeEnqueue = (
       )
 
   return (jobs, maxLength) =>
-    Effect.tap(enqueueAll(jobs, maxLength), (answers) => answers.includes("created") ? tellLater("ready") : Effect.void)
+    Effect.suspend(() => {
+      const word = newWord()
+      return Effect.tap(
+        enqueueAll(jobs, maxLength, word),
+        (answers) => answers.includes("created") ? tellLater("ready", word) : Effect.void
+      )
+    })
 }
 
 // ----------------------------------------------------------------------------------------------------------- internals

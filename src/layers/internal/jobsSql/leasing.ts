@@ -2,7 +2,9 @@
 import * as Effect from "effect/Effect"
 import type * as SqlError from "effect/sql/SqlError"
 import type * as JobStore from "../../../JobStore.ts"
+import type { Batches } from "./batches.ts"
 import type { Dialect } from "./dialect.ts"
+import type { Finding } from "./finding.ts"
 import { keyOf, textOf } from "./rows.ts"
 
 type Asked<F> = F extends (...args: infer Args) => Effect.Effect<infer A, unknown>
@@ -15,7 +17,11 @@ export interface Leasing {
   readonly disown: Asked<JobStore.JobStore["disown"]>
 }
 
-export const makeLeasing = ({ given, greatest, isPg, now, seqIn, sql, t }: Dialect): Leasing => {
+export const makeLeasing = (
+  { given, greatest, isPg, now, seqIn, sql, t }: Dialect,
+  { returning, running }: Finding,
+  batches: Batches
+): Leasing => {
   const leaseColumns = { id: "text", token: "bigint" } as const
 
   const renew = (
@@ -24,14 +30,19 @@ export const makeLeasing = ({ given, greatest, isPg, now, seqIn, sql, t }: Diale
   ) =>
     Effect.gen(function*() {
       const rows = leases.map(({ id, token }) => ({ id, token }))
-      const locking = sql.literal(isPg ? "ORDER BY r.seq FOR UPDATE OF r" : "")
-      const held = yield* sql`
+      // Who waits here for one that is just being settled may be waited for by the same statement.
+      const locking = sql.literal(isPg ? "FOR UPDATE OF r SKIP LOCKED" : "")
+      const mine = sql`${
+        given(rows, leaseColumns)
+      } JOIN ${t} r ON r.id = g.id AND r.token = g.token AND r.state = 'running'`
+      const prolonging = sql`
         UPDATE ${t} SET lease_until = ${greatest}(lease_until, ${now} + ${leaseMs})
-        WHERE ${
-        seqIn(sql`SELECT r.seq FROM ${given(rows, leaseColumns)}
-          JOIN ${t} r ON r.id = g.id AND r.token = g.token AND r.state = 'running' ${locking}`)
-      }
-        RETURNING id, token, cancelling, cancel_reason`
+        WHERE ${seqIn(sql`SELECT r.seq FROM ${mine} ${locking}`)} RETURNING id, token, cancelling, cancel_reason`
+      // Those to which somebody writes at this moment are not lost, and prolonged the next time.
+      const held = yield* (isPg
+        ? sql`WITH prolonged AS (${prolonging}) SELECT * FROM prolonged UNION ALL
+          SELECT r.id, r.token, r.cancelling, r.cancel_reason FROM ${mine} WHERE r.id NOT IN (SELECT id FROM prolonged)`
+        : prolonging)
       const tokens = new Set(held.map(keyOf))
       const lost = leases.filter((it) => !tokens.has(`${it.token} ${it.id}`))
       if (lost.length > 0 && stalledMs > 0) {
@@ -39,6 +50,7 @@ export const makeLeasing = ({ given, greatest, isPg, now, seqIn, sql, t }: Diale
           UPDATE ${t} SET lease_until = ${greatest}(lease_until, started_at + ${stalledMs + leaseMs})
           WHERE state = 'running' AND ${sql.in("id", lost.map((it) => it.id))}`
       }
+      batches.ended(lost)
       const cancelled = held.filter((row) => Number(row["cancelling"]) === 1).map((row) => ({
         id: String(row["id"]),
         token: Number(row["token"]),
@@ -57,9 +69,10 @@ export const makeLeasing = ({ given, greatest, isPg, now, seqIn, sql, t }: Diale
       ),
     disown: (workerId, known) =>
       Effect.map(
-        sql`UPDATE ${t} SET state = 'ready', token = token + 1, worker_id = NULL
-          WHERE state = 'running' AND worker_id = ${workerId}
-            AND id NOT IN (SELECT g.id FROM ${given(known.map((id) => ({ id })), { id: "text" })}) RETURNING id`,
+        returning(sql`UPDATE ${t} SET state = 'ready', token = token + 1, worker_id = NULL
+          WHERE ${seqIn(sql`SELECT r.seq ${running} AND r.worker_id = ${workerId}`)} AND state = 'running'
+            AND worker_id = ${workerId}
+            AND id NOT IN (SELECT g.id FROM ${given(known.map((id) => ({ id })), { id: "text" })})`),
         (rows) => rows.length
       )
   }

@@ -3,19 +3,23 @@ import * as Effect from "effect/Effect"
 import type * as SqlError from "effect/sql/SqlError"
 import * as JobStore from "../../../JobStore.ts"
 import type { Dialect } from "./dialect.ts"
+import type { Finding } from "./finding.ts"
 import { numberOf } from "./rows.ts"
 import type { Telling } from "./telling.ts"
 
 /** Jobs that one sweep takes back or makes ready. */
 const sweepAtOnce = 500
+/** Claims that one sweep looks at. */
+const claimsAtOnce = 20
 
 export const makeSweep = (
-  { among, locked, now, sql, t }: Dialect,
+  { among, claims, isPg, locked, now, seqIn, sql, t }: Dialect,
+  { delayed, firstDue, firstLease, returning, thenReady, waiting }: Finding,
   { tell }: Telling
 ): (flows: ReadonlyArray<string>) => Effect.Effect<JobStore.Swept, SqlError.SqlError> => {
   const [died, diedOf, diedEnd] = diedText()
   const condemned = sql.literal("started = 1 AND (max_attempts <= 1 OR (alone = 1 AND crashes + 1 >= max_attempts))")
-  const takeBack = sql`
+  const givenUp = sql`
     UPDATE ${t} SET
       token = token + 1,
       crashes = crashes + started,
@@ -23,24 +27,42 @@ export const makeSweep = (
       failure = CASE WHEN cancelling = 0 AND ${condemned}
         THEN ${sql.literal(diedSql(died, diedOf, diedEnd))} ELSE failure END,
       worker_id = CASE WHEN cancelling = 1 OR ${condemned} THEN worker_id ELSE NULL END,
-      finished_at = CASE WHEN cancelling = 1 OR ${condemned} THEN ${now} ELSE NULL END
-    WHERE seq IN (
-      SELECT seq FROM ${t} WHERE state = 'running' AND lease_until <= ${now}
-      ORDER BY lease_until LIMIT ${sweepAtOnce} ${locked}
+      finished_at = CASE WHEN cancelling = 1 OR ${condemned} THEN ${now} ELSE NULL END`
+  const overdue = sql`state = 'running' AND lease_until <= ${now} ORDER BY lease_until LIMIT ${sweepAtOnce} ${locked}`
+  // A claim's row stays for those of its jobs that still run, with the first lease of theirs, and goes with the last one.
+  const takeBack = isPg
+    ? sql`
+      WITH due AS (
+        SELECT n, jobs FROM ${claims} WHERE lease_until <= ${now} ORDER BY lease_until LIMIT ${claimsAtOnce} ${locked}
+      ), held AS (
+        SELECT due.n, r.seq, r.lease_until
+        FROM due CROSS JOIN LATERAL unnest(due.jobs) AS u(seq) JOIN ${t} r ON r.seq = u.seq WHERE r.state = 'running'
+      ), back AS (
+        ${givenUp} WHERE ${seqIn(sql`SELECT seq FROM ${t} WHERE ${seqIn(sql`SELECT seq FROM held`)} AND ${overdue}`)}
+        RETURNING id, state, seq, flow, tenant, priority
+      ), kept AS (
+        SELECT n, array_agg(seq) AS jobs, min(lease_until) AS lease_until FROM held
+        WHERE seq NOT IN (SELECT seq FROM back) GROUP BY n
+      ), moved AS (
+        UPDATE ${claims} c SET jobs = kept.jobs, lease_until = kept.lease_until FROM kept WHERE c.n = kept.n
+      ), forgotten AS (
+        DELETE FROM ${claims} WHERE n IN (SELECT n FROM due) AND n NOT IN (SELECT n FROM kept)
+      ) ${thenReady("back")} SELECT id, state FROM back`
+    : sql`${givenUp} WHERE seq IN (SELECT seq FROM ${t} WHERE ${overdue}) RETURNING id, state`
+  const dueAt = sql.literal(isPg ? "due_at" : "run_at")
+  const makeReady = returning(sql`
+    UPDATE ${t} SET state = 'ready' WHERE ${
+    seqIn(
+      sql`SELECT seq FROM ${t} WHERE ${delayed} AND ${dueAt} <= ${now} ORDER BY ${dueAt} LIMIT ${sweepAtOnce} ${locked}`
     )
-    RETURNING id, state`
-  const makeReady = sql`
-    UPDATE ${t} SET state = 'ready' WHERE seq IN (
-      SELECT seq FROM ${t} WHERE state = 'delayed' AND run_at <= ${now} ORDER BY run_at LIMIT ${sweepAtOnce} ${locked}
-    )`
+  }`)
   const due = (flows: ReadonlyArray<string>) =>
     Effect.map(
       sql`SELECT
-        (SELECT min(run_at) FROM ${t} WHERE state = 'delayed') AS run_at,
-        (SELECT min(lease_until) FROM ${t} WHERE state = 'running') AS lease_until,
+        (${firstDue}) AS run_at,
+        (${firstLease}) AS lease_until,
         CASE WHEN EXISTS (
-          SELECT 1 FROM ${among(flows)}
-          WHERE EXISTS (SELECT 1 FROM ${t} j WHERE j.state = 'ready' AND j.flow = g.flow)
+          SELECT 1 FROM ${among(flows)} WHERE EXISTS (SELECT 1 ${waiting} AND j.flow = g.flow)
         ) THEN 1 ELSE 0 END AS ready,
         ${now} AS at`,
       ([row]) => {

@@ -7,8 +7,8 @@ import type * as SqlClient from "effect/sql/SqlClient"
 import type * as SqlError from "effect/sql/SqlError"
 import { type JobError, unavailable } from "../../../JobError.ts"
 
-/** What this program makes and understands. */
-const version = 1
+/** What this program makes and understands. PostgreSQL's version 1 was never released. */
+const versionOf = (sql: SqlClient.SqlClient): number => sql.onDialectOrElse({ pg: () => 2, orElse: () => 1 })
 
 type Failed = SqlError.SqlError | JobError
 
@@ -16,6 +16,7 @@ type Failed = SqlError.SqlError | JobError
 export const makeTables = (client: SqlClient.SqlClient, table: string): Effect.Effect<void, Failed> => {
   const sql = client.withoutTransforms()
   const versions = `${table}_version`
+  const version = versionOf(sql)
   let there = false
 
   const known: Effect.Effect<number | undefined, SqlError.SqlError> = Effect.gen(function*() {
@@ -51,18 +52,14 @@ export const makeTables = (client: SqlClient.SqlClient, table: string): Effect.E
       }))
   })
 
-  const check = (found: number | undefined): Effect.Effect<void, JobError> =>
-    found !== undefined && found > version
-      ? Effect.fail(
-        unavailable(
-          "start",
-          undefined,
-          "no",
-          `The table "${table}" is of version ${found}, and this program knows versions up to ${version}: update it`,
-          true
-        )
-      )
-      : Effect.void
+  const check = (found: number | undefined): Effect.Effect<void, JobError> => {
+    if (found === undefined || found === version) return Effect.void
+    const what = found > version
+      ? `and this program knows versions up to ${version}: update it`
+      : `from before the first release: give this queue another \`table\`, or drop that one and "${versions}"`
+    const words = `The table "${table}" is of version ${found}, ${what}`
+    return Effect.fail(unavailable("start", undefined, "no", words, true))
+  }
 
   return Effect.suspend(() => {
     if (there) return Effect.void
@@ -86,18 +83,20 @@ export const makeTables = (client: SqlClient.SqlClient, table: string): Effect.E
   })
 }
 
+/**
+ * PostgreSQL writes a row anew at each change, with an entry in each index, unless none of the indexed columns has
+ * changed and its page has room. So no index is on what changes while a job runs: which jobs can be claimed, and which may
+ * be running, stands in narrow tables beside it, and half of each page is left free.
+ *
+ * A job that is `ready` has a row in `_ready`, a `running` one is named by a row of `_claims`. Rows without such a job may
+ * be there too, and do no harm: a claim takes only what is `ready`, a sweep only what is `running`.
+ */
 const statements = (sql: SqlClient.SqlClient, table: string): ReadonlyArray<string> => {
-  const [key, text, hot] = sql.onDialectOrElse({
-    pg: () =>
-      [
-        "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
-        "TEXT COLLATE \"C\"",
-        " WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02)"
-      ] as const,
-    orElse: () => ["INTEGER PRIMARY KEY AUTOINCREMENT", "TEXT", ""] as const
+  const [key, text] = sql.onDialectOrElse({
+    pg: () => ["BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "TEXT COLLATE \"C\""] as const,
+    orElse: () => ["INTEGER PRIMARY KEY AUTOINCREMENT", "TEXT"] as const
   })
-  return [
-    `CREATE TABLE IF NOT EXISTS "${table}" (
+  const columns = `
       seq ${key},
       id ${text} NOT NULL UNIQUE,
       flow ${text} NOT NULL,
@@ -123,11 +122,34 @@ const statements = (sql: SqlClient.SqlClient, table: string): ReadonlyArray<stri
       worker_id TEXT,
       results TEXT,
       failure TEXT,
-      cancel_reason TEXT
-    )${hot}`,
-    `CREATE INDEX IF NOT EXISTS "${table}_ready" ON "${table}" (flow, tenant, priority DESC, seq) WHERE state = 'ready'`,
-    `CREATE INDEX IF NOT EXISTS "${table}_delayed" ON "${table}" (run_at) WHERE state = 'delayed'`,
-    `CREATE INDEX IF NOT EXISTS "${table}_leases" ON "${table}" (lease_until) WHERE state = 'running'`,
-    `CREATE INDEX IF NOT EXISTS "${table}_ended" ON "${table}" (finished_at) WHERE finished_at IS NOT NULL`
-  ]
+      cancel_reason TEXT`
+  return sql.onDialectOrElse({
+    pg: () => [
+      `CREATE TABLE IF NOT EXISTS "${table}" (${columns},
+        due_at BIGINT GENERATED ALWAYS AS (CASE WHEN state = 'delayed' THEN run_at END) STORED
+      ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02)`,
+      `CREATE INDEX IF NOT EXISTS "${table}_delayed" ON "${table}" (due_at) WHERE due_at IS NOT NULL`,
+      `CREATE INDEX IF NOT EXISTS "${table}_age" ON "${table}" USING brin (enqueued_at) WITH (pages_per_range = 32, autosummarize = on)`,
+      `CREATE TABLE IF NOT EXISTS "${table}_ready" (
+        seq BIGINT NOT NULL,
+        flow ${text} NOT NULL,
+        tenant ${text} NOT NULL,
+        priority INTEGER NOT NULL
+      ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000)`,
+      `CREATE INDEX IF NOT EXISTS "${table}_turns" ON "${table}_ready" (flow, tenant, priority DESC, seq)`,
+      `CREATE TABLE IF NOT EXISTS "${table}_claims" (
+        n BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        worker_id TEXT NOT NULL,
+        lease_until BIGINT NOT NULL,
+        jobs BIGINT[] NOT NULL
+      ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500)`
+    ],
+    orElse: () => [
+      `CREATE TABLE IF NOT EXISTS "${table}" (${columns})`,
+      `CREATE INDEX IF NOT EXISTS "${table}_ready" ON "${table}" (flow, tenant, priority DESC, seq) WHERE state = 'ready'`,
+      `CREATE INDEX IF NOT EXISTS "${table}_delayed" ON "${table}" (run_at) WHERE state = 'delayed'`,
+      `CREATE INDEX IF NOT EXISTS "${table}_leases" ON "${table}" (lease_until) WHERE state = 'running'`,
+      `CREATE INDEX IF NOT EXISTS "${table}_ended" ON "${table}" (finished_at) WHERE finished_at IS NOT NULL`
+    ]
+  })
 }

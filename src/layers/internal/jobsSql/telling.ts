@@ -12,9 +12,11 @@ export interface Telling {
   /** Listeners of this process. */
   readonly tell: (change: JobStore.Change) => void
   /** Tells when it is true: at once, or after the commit. */
-  readonly tellLater: (change: JobStore.Change) => Effect.Effect<void>
+  readonly tellLater: (change: JobStore.Change, word?: string) => Effect.Effect<void>
+  /** A word for {@link Telling.notifyFor} and {@link Telling.tellLater}: who hears it by both ways is told once. */
+  readonly newWord: () => string
   /** For a query's end: tells other processes as well, with the commit. */
-  readonly notifyFor: (source: string, change: JobStore.Change) => Statement.Fragment
+  readonly notifyFor: (source: string, change: JobStore.Change, word: string) => Statement.Fragment
   /** The same query's `FROM`: what {@link Telling.notifyFor} adds is only evaluated where it is read. */
   readonly withTold: (source: string) => Statement.Fragment
   /** Tells other processes, with the commit. */
@@ -36,16 +38,26 @@ export const makeTelling = (
   const tell = (change: JobStore.Change) => {
     for (const it of listeners) if (it.changes.includes(change)) it.listener(change)
   }
-  /** Tells when it is true: at once, or after the commit. */
-  const tellLater = (change: JobStore.Change) =>
+  const own = `${globalThis.crypto.randomUUID()}/`
+  let words = 0
+  /** Words of this process that were heard by one of two ways. */
+  const heardOnce = new Set<string>()
+  const tellOnce = (change: JobStore.Change, word: string) => {
+    if (!word.startsWith(own)) return tell(change)
+    if (heardOnce.delete(word)) return
+    // Where nothing comes by the other way, they would only become more.
+    if (heardOnce.size > mostWords) heardOnce.clear()
+    heardOnce.add(word)
+    tell(change)
+  }
+  const tellLater = (change: JobStore.Change, word = "") =>
     Effect.flatMap(inTransaction, (inside) => {
-      const telling = Effect.sync(() => tell(change))
+      const telling = Effect.sync(() => tellOnce(change, word))
       return inside ? client.afterCommit(telling) : telling
     })
-  /** For a query's end: tells other processes as well, with the commit. */
-  const notifyFor = (source: string, change: JobStore.Change): Statement.Fragment =>
+  const notifyFor = (source: string, change: JobStore.Change, word: string): Statement.Fragment =>
     isPg
-      ? sql`, told AS (SELECT pg_notify(${channel}, ${change}) FROM ${sql(source)} LIMIT 1)`
+      ? sql`, told AS (SELECT pg_notify(${channel}, ${`${change} ${word}`}) FROM ${sql(source)} LIMIT 1)`
       : sql``
   const withTold = (source: string): Statement.Fragment =>
     isPg ? sql`${sql(source)} LEFT JOIN told ON true` : sql`${sql(source)}`
@@ -67,7 +79,8 @@ export const makeTelling = (
           tell("cancel")
           while (true) {
             const { payload } = yield* Queue.take(queue)
-            if (payload === "ready" || payload === "cancel" || payload === "ended") tell(payload)
+            const [change, word = ""] = payload.split(" ")
+            if (change === "ready" || change === "cancel" || change === "ended") tellOnce(change, word)
           }
         }))
         const again = Effect.callback<void>((resume) => {
@@ -82,6 +95,7 @@ export const makeTelling = (
   return {
     tell,
     tellLater,
+    newWord: () => `${own}${words++}`,
     notifyFor,
     withTold,
     notify,
@@ -102,6 +116,8 @@ export const makeTelling = (
 }
 
 // ----------------------------------------------------------------------------------------------------------- internals
+
+const mostWords = 1000
 
 interface Listening {
   (

@@ -4,6 +4,7 @@ import type * as SqlError from "effect/sql/SqlError"
 import type * as Statement from "effect/sql/Statement"
 import type * as JobStore from "../../../JobStore.ts"
 import type { Dialect } from "./dialect.ts"
+import type { Finding } from "./finding.ts"
 import { clean, stateOf, toRecord } from "./rows.ts"
 import type { Telling } from "./telling.ts"
 
@@ -18,6 +19,7 @@ export interface Tending {
 
 export const makeTending = (
   { given, isPg, now, sql, t }: Dialect,
+  { notReady, queued, returning, running }: Finding,
   { notify, tellLater }: Telling
 ): Tending => {
   const where = (filter: JobStore.Filter): Statement.Fragment => {
@@ -28,17 +30,27 @@ export const makeTending = (
     if (filter.states !== undefined) {
       const states = filter.states.flatMap((state) => state === "queued" ? ["ready", "delayed"] : [state])
       parts.push(states.length === 0 ? sql`1 = 0` : sql.in("state", states))
+      // Among millions that have ended, the few that have not.
+      const ended = filter.states.some((state) => state !== "queued" && state !== "running")
+      if (!ended && states.length > 0) {
+        const places = filter.states.map((state) => state === "queued" ? queued : sql`SELECT r.seq ${running}`)
+        parts.push(sql`seq IN (${sql.join(" UNION ALL ", false)(places)})`)
+      }
     }
     if (filter.flow !== undefined) parts.push(sql`flow = ${clean(filter.flow)}`)
     if (filter.tenant !== undefined) parts.push(sql`tenant = ${clean(filter.tenant)}`)
-    if (filter.finishedBefore !== undefined) parts.push(sql`finished_at < ${Math.floor(filter.finishedBefore)}`)
+    if (filter.finishedBefore !== undefined) {
+      const before = Math.floor(filter.finishedBefore)
+      // What has ended before was stored before, and that has an index in both databases.
+      parts.push(isPg ? sql`finished_at < ${before} AND enqueued_at < ${before}` : sql`finished_at < ${before}`)
+    }
     if (filter.afterSeq !== undefined) parts.push(sql`seq > ${Math.floor(filter.afterSeq)}`)
     return parts.length === 0 ? sql`1 = 1` : sql.and(parts)
   }
   const chosen = (filter: JobStore.Filter) =>
-    sql`seq IN (SELECT seq FROM ${t} WHERE ${where(filter)} ORDER BY seq LIMIT ${filter.limit} ${
-      sql.literal(isPg ? "FOR UPDATE" : "")
-    })`
+    sql`SELECT seq FROM ${t} WHERE ${where(filter)} ORDER BY seq LIMIT ${filter.limit}`
+  /** Whoever waits for its row is the first to have it, and the state is looked at once more. */
+  const first = sql.literal(isPg ? "AND (SELECT count(*) FROM gone) >= 0" : "")
   return {
     list: (filter) =>
       Effect.map(
@@ -53,13 +65,14 @@ export const makeTending = (
       ),
     cancel: (id, reason) =>
       Effect.gen(function*() {
+        const withoutIt = isPg ? sql`WITH ${notReady(sql`SELECT seq FROM ${t} WHERE id = ${id}`)}` : sql``
         const rows = yield* sql<{ state: string }>`
-          UPDATE ${t} SET
+          ${withoutIt} UPDATE ${t} SET
             cancel_reason = CASE WHEN cancelling = 1 THEN cancel_reason ELSE ${reason ?? null} END,
             cancelling = CASE WHEN state = 'running' THEN 1 ELSE 0 END,
             finished_at = CASE WHEN state = 'running' THEN NULL ELSE ${now} END,
             state = CASE WHEN state = 'running' THEN state ELSE 'cancelled' END
-          WHERE id = ${id} AND state IN ('ready', 'delayed', 'running') RETURNING state`
+          WHERE id = ${id} AND state IN ('ready', 'delayed', 'running') ${first} RETURNING state`
         const [row] = rows
         if (row === undefined) return false
         const change = row.state === "running" ? "cancel" : "ended"
@@ -69,17 +82,24 @@ export const makeTending = (
       }),
     requeue: (filter) =>
       Effect.gen(function*() {
-        const rows = yield* sql`
+        const rows = yield* returning(sql`
           UPDATE ${t} SET state = 'ready', failures = 0, crashes = 0, alone = 0, started = 0, cancelling = 0,
             cancel_reason = NULL, finished_at = NULL, started_at = NULL, worker_id = NULL, run_at = ${now}
-          WHERE ${chosen(filter)} RETURNING id`
+          WHERE seq IN (${chosen(filter)} ${sql.literal(isPg ? "FOR UPDATE" : "")})`)
         if (rows.length > 0) {
           yield* notify("ready")
           yield* tellLater("ready")
         }
         return rows.length
       }),
-    purge: (filter) => Effect.map(sql`DELETE FROM ${t} WHERE ${chosen(filter)} RETURNING id`, (rows) => rows.length),
+    purge: (filter) =>
+      Effect.map(
+        isPg && (filter.states?.includes("queued") ?? true)
+          ? sql`WITH chosen AS (${chosen(filter)}), ${notReady(sql`SELECT seq FROM chosen`)}
+            DELETE FROM ${t} WHERE seq IN (SELECT seq FROM chosen) AND ${where(filter)} ${first} RETURNING id`
+          : sql`DELETE FROM ${t} WHERE seq IN (${chosen(filter)}) RETURNING id`,
+        (rows) => rows.length
+      ),
     counts: Effect.map(sql`SELECT state, count(*) AS n FROM ${t} GROUP BY state`, (rows) => {
       const counts = { queued: 0, running: 0, done: 0, dead: 0, cancelled: 0 }
       for (const row of rows) counts[stateOf(row["state"])] += Number(row["n"])

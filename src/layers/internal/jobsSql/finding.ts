@@ -1,0 +1,71 @@
+/**
+ * Where waiting and running jobs are found without looking at those that have ended.
+ *
+ * In SQLite by an index of the jobs' table for each; in PostgreSQL in tables beside it (see `tables`). Whoever changes a
+ * job's state there keeps to one order: first its row in `_ready`, then its own.
+ */
+import type * as Statement from "effect/sql/Statement"
+import type { Dialect } from "./dialect.ts"
+import type { Row } from "./rows.ts"
+
+export interface Finding {
+  /** `FROM` and `WHERE` of jobs that can be claimed: `j`, with `seq`, `flow`, `tenant` and `priority`. */
+  readonly waiting: Statement.Fragment
+  /** `seq` of all that wait, ready or delayed. */
+  readonly queued: Statement.Fragment
+  /** `FROM` and `WHERE` of running jobs: `r`, with all columns; one may be found twice. */
+  readonly running: Statement.Fragment
+  /** `SELECT` of the first lease that may have ended; one that is to be looked at may be later than it says. */
+  readonly firstLease: Statement.Fragment
+  /** `SELECT` of when the first delayed job is due. */
+  readonly firstDue: Statement.Fragment
+  /** `WHERE` of delayed jobs. */
+  readonly delayed: Statement.Fragment
+  /** An update after which jobs may be ready: returns `id`, `token` and `state` of each that it changed. */
+  readonly returning: (update: Statement.Fragment) => Statement.Statement<Row>
+  /** For the end of a PostgreSQL `WITH`: what `source` has made ready can be claimed. It has `state`, and a row's names. */
+  readonly thenReady: (source: string) => Statement.Fragment
+  /** For a PostgreSQL `WITH`: these jobs, a `SELECT` of `seq`, can't be claimed any more. */
+  readonly notReady: (seqs: Statement.Fragment) => Statement.Fragment
+}
+
+export const makeFinding = ({ claims, isPg, ready, sql, t }: Dialect): Finding => {
+  const thenReady = (source: string) =>
+    isPg
+      ? sql`, waiting AS (
+          INSERT INTO ${ready} (seq, flow, tenant, priority)
+          SELECT seq, flow, tenant, priority FROM ${sql(source)} WHERE state = 'ready'
+        )`
+      : sql``
+  return {
+    waiting: isPg ? sql`FROM ${ready} j WHERE true` : sql`FROM ${t} j WHERE j.state = 'ready'`,
+    queued: isPg
+      ? sql`SELECT seq FROM ${ready} UNION ALL SELECT seq FROM ${t} WHERE due_at IS NOT NULL`
+      : sql`SELECT seq FROM ${t} WHERE state = 'ready' UNION ALL SELECT seq FROM ${t} WHERE state = 'delayed'`,
+    running: isPg
+      ? sql`FROM ${claims} c CROSS JOIN LATERAL unnest(c.jobs) AS u(seq) JOIN ${t} r ON r.seq = u.seq
+          WHERE r.state = 'running'`
+      : sql`FROM ${t} r WHERE r.state = 'running'`,
+    firstLease: isPg
+      ? sql`SELECT min(lease_until) FROM ${claims}`
+      : sql`SELECT min(lease_until) FROM ${t} WHERE state = 'running'`,
+    firstDue: isPg
+      ? sql`SELECT min(due_at) FROM ${t} WHERE due_at IS NOT NULL`
+      : sql`SELECT min(run_at) FROM ${t} WHERE state = 'delayed'`,
+    delayed: isPg ? sql`due_at IS NOT NULL` : sql`state = 'delayed'`,
+    returning: (update) =>
+      isPg
+        ? sql<Row>`WITH changed AS (${update} RETURNING id, token, state, seq, flow, tenant, priority) ${
+          thenReady("changed")
+        } SELECT id, token, state FROM changed`
+        : sql<Row>`${update} RETURNING id, token, state`,
+    thenReady,
+    notReady: (seqs) =>
+      sql`gone AS (
+        DELETE FROM ${ready} w USING ${t} j
+        WHERE j.seq = ANY(ARRAY(${seqs})) AND w.flow = j.flow AND w.tenant = j.tenant AND w.priority = j.priority
+          AND w.seq = j.seq
+        RETURNING w.seq
+      )`
+  }
+}
