@@ -101,6 +101,23 @@ describe("Worker", () => {
       assert.strictEqual((yield* elsewhere.get("a"))?.state, "done")
     }))
 
+  it.effect("its events end when it has shut down: after the last job's, and at once for whoever comes later", () =>
+    Effect.gen(function*() {
+      const { layer } = obedient()
+      const flow = flowOf(() => Effect.never)
+      yield* Effect.scoped(Effect.gen(function*() {
+        const queue = yield* JobQueue.JobQueue
+        const service = Context.get(yield* Layer.build(worker(flow)), Worker.Worker)
+        const reading = yield* Effect.forkScoped(Stream.runCollect(service.events), { startImmediately: true })
+        yield* queue.enqueue(flow, "x", { id: "a" })
+        yield* pass(50)
+        yield* Effect.forkScoped(service.shutdown({ grace: 0 }))
+        yield* pass(100)
+        assert.deepStrictEqual(tagsOf(yield* Fiber.join(reading)), ["JobStarted", "JobReturned"])
+        assert.deepStrictEqual(yield* Stream.runCollect(service.events), [])
+      })).pipe(Effect.provide(layer))
+    }))
+
   it.effect("renews while a job runs, for as long as it runs", () =>
     Effect.gen(function*() {
       const { calls, layer, store } = obedient()

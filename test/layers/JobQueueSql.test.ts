@@ -1,5 +1,5 @@
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
-import { Cause, Context, Effect, Exit, Layer, Logger, Redacted, Schedule, Schema, Scope } from "effect"
+import { Cause, Context, Effect, Exit, Fiber, Layer, Logger, Option, Redacted, Schedule, Schema, Scope } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -275,6 +275,123 @@ describe.skipIf(!PostgresServer.available)("with a PostgreSQL server", () => {
           yield* Effect.sleep(100)
           assert.isTrue(yield* doneWithin(500))
         }))
+      }))
+
+    const store = (table: string) =>
+      Effect.gen(function*() {
+        const queue = yield* JobQueue.JobQueue
+        const sql = yield* SqlClient.SqlClient
+        const claim = (limit: number) =>
+          queue.store.claim({
+            workerId: "w",
+            flows: ["lengths"],
+            limit,
+            leaseMs: 60_000,
+            after: "",
+            without: [],
+            tenantLimit: undefined
+          })
+        const rowsOf = (beside: string) =>
+          Effect.map(
+            sql<{ n: number }>`SELECT count(*)::int AS n FROM ${sql(`${table}_${beside}`)}`,
+            ([row]) => row?.n
+          )
+        return { claim, queue, rowsOf, sql }
+      })
+    const test = <A, E>(
+      name: string,
+      effect: (table: string) => Effect.Effect<A, E, JobQueue.JobQueue | SqlClient.SqlClient | Scope.Scope>
+    ) =>
+      it.live(name, () => {
+        const table = `beside_${besides++}`
+        return Effect.scoped(effect(table)).pipe(
+          Effect.provide(JobQueueSql.layer({ table }).pipe(Layer.provideMerge(postgres())))
+        )
+      })
+    let besides = 0
+
+    test("a row that says that a job waits, and is wrong, starts nothing and is gone", (table) =>
+      Effect.gen(function*() {
+        const { claim, queue, rowsOf, sql } = yield* store(table)
+        yield* queue.enqueueMany(lengths, ["done", "cancelled", "gone", "ready"].map((id) => ({ input: "x", id })))
+        yield* sql`UPDATE ${sql(table)} SET state = id WHERE id <> 'gone'`
+        yield* sql`DELETE FROM ${sql(table)} WHERE id = 'gone'`
+        assert.strictEqual(yield* rowsOf("ready"), 4)
+        assert.deepStrictEqual((yield* claim(10)).map(({ id }) => id), ["ready"])
+        assert.strictEqual(yield* rowsOf("ready"), 0)
+      }))
+
+    test("the row of a claim is forgotten by the next one, once its jobs have ended", (table) =>
+      Effect.gen(function*() {
+        const { claim, queue, rowsOf } = yield* store(table)
+        yield* queue.enqueueMany(lengths, Array.from({ length: 12 }, (_, i) => ({ input: "x", id: `${i}` })))
+        const done = ({ id, token }: { readonly id: string; readonly token: number }) =>
+          ({ id, token, _tag: "Done", results: "[1]" }) as const
+        const first = yield* claim(4)
+        yield* queue.store.settle(first.slice(1).map(done))
+        const second = yield* claim(4)
+        yield* queue.store.settle(second.map(done))
+        assert.strictEqual(yield* rowsOf("claims"), 2)
+        const third = yield* claim(4)
+        assert.deepStrictEqual([third.length, yield* rowsOf("claims")], [4, 2])
+        yield* queue.store.settle([...first.slice(0, 1), ...third].map(done))
+        assert.deepStrictEqual([(yield* claim(4)).length, yield* rowsOf("claims")], [0, 0])
+      }))
+
+    test("a job whose row somebody holds is not lost, and its renewal waits for nobody", (table) =>
+      Effect.gen(function*() {
+        const { claim, queue, sql } = yield* store(table)
+        yield* queue.enqueueMany(lengths, ["a", "b"].map((id) => ({ input: "x", id })))
+        const claims = yield* claim(2)
+        const lease = Effect.map(
+          sql<{ id: string; lease_until: number }>`SELECT id, lease_until FROM ${sql(table)} ORDER BY id`,
+          (rows) => rows.map((row) => Number(row.lease_until))
+        )
+        const [a = 0, b = 0] = yield* lease
+        yield* sql.withTransaction(Effect.gen(function*() {
+          yield* sql`SELECT 1 FROM ${sql(table)} WHERE id = 'a' FOR UPDATE`
+          // On a connection of its own.
+          const renewing = Effect.updateContext(
+            queue.store.renew(claims, { leaseMs: 120_000, stalledMs: 0 }),
+            (context: Context.Context<never>) => Context.omit(sql.transactionService)(context)
+          )
+          const answer = yield* Effect.timeoutOption(Effect.flatMap(Effect.forkDetach(renewing), Fiber.join), 1000)
+          assert.deepStrictEqual(Option.getOrUndefined(answer)?.lost, [])
+        }))
+        const [a2 = 0, b2 = 0] = yield* lease
+        assert.strictEqual(a2, a)
+        assert.isAbove(b2, b + 50_000)
+        yield* queue.store.renew(claims, { leaseMs: 120_000, stalledMs: 0 })
+        assert.isAbove((yield* lease)[0] ?? 0, a + 50_000)
+      }))
+
+    test("a job that this process enqueued is asked for once, though the database tells of it too", (table) =>
+      Effect.gen(function*() {
+        const { queue } = yield* store(table)
+        let claims = 0
+        const counted = yield* JobQueue.make({
+          ...queue.store,
+          claim: (request) => Effect.suspend(() => (claims++, queue.store.claim(request)))
+        })
+        yield* Worker.make(lengths, { queue: counted, pollInterval: "1 minute" })
+        yield* Effect.sleep(300)
+        for (let i = 0; i < 20; i++) {
+          const before = claims
+          yield* counted.await(yield* counted.enqueue(lengths, "x"))
+          yield* Effect.sleep(20)
+          assert.strictEqual(claims - before, 1)
+        }
+      }))
+
+    test("tables from before the first release are refused, with what to do about it", (table) =>
+      Effect.gen(function*() {
+        const { queue, sql } = yield* store(table)
+        yield* queue.counts
+        yield* sql`UPDATE ${sql(`${table}_version`)} SET version = 1`
+        const error = yield* JobQueue.JobQueue.use((queue) => Effect.flip(queue.enqueue(lengths, "x"))).pipe(
+          Effect.provide(JobQueueSql.layer({ table }), { local: true })
+        )
+        assert.match(error.message, /is of version 1, from before the first release: give this queue another `table`/)
       }))
 
     it.live("a queue that is built while no server answers fails in words, and works when one does", () =>

@@ -21,7 +21,7 @@ export const makeTables = (client: SqlClient.SqlClient, table: string): Effect.E
 
   const known: Effect.Effect<number | undefined, SqlError.SqlError> = Effect.gen(function*() {
     const found = yield* sql.onDialectOrElse({
-      pg: () => sql<{ n: number }>`SELECT count(*) AS n FROM pg_class WHERE oid = to_regclass(${`"${versions}"`})`,
+      pg: () => sql<{ n: number }>`SELECT count(*) AS n FROM (${sql.literal(pgHas(versions))}) AS found`,
       orElse: () => sql<{ n: number }>`SELECT count(*) AS n FROM sqlite_master WHERE name = ${versions}`
     })
     if (Number(found[0]?.n) === 0) return undefined
@@ -38,12 +38,13 @@ export const makeTables = (client: SqlClient.SqlClient, table: string): Effect.E
 
   /** One after the other: "IF NOT EXISTS" alone fails where two begin at once. */
   const makeAlone: Effect.Effect<void, SqlError.SqlError> = sql.onDialectOrElse({
-    // In one message: a far server is not to be asked a dozen times within the time of one operation.
+    // In one message: a far server is not to be asked a dozen times within the time of one operation. Whether it is
+    // there is read as rows are, for what to_regclass says may be remembered from before the lock.
     pg: () =>
       Effect.asVoid(sql.unsafe(
         `DO $make$ BEGIN
           PERFORM pg_advisory_xact_lock(7071, hashtext('${table}'));
-          IF to_regclass('"${versions}"') IS NULL THEN ${all.join("; ")}; END IF;
+          IF NOT EXISTS (${pgHas(versions)}) THEN ${all.join("; ")}; END IF;
         END $make$`
       )),
     orElse: () =>
@@ -82,6 +83,10 @@ export const makeTables = (client: SqlClient.SqlClient, table: string): Effect.E
     })
   })
 }
+
+/** A row where PostgreSQL has this table. */
+const pgHas = (table: string): string =>
+  `SELECT 1 FROM pg_catalog.pg_class WHERE relname = '${table}' AND pg_catalog.pg_table_is_visible(oid)`
 
 /**
  * PostgreSQL writes a row anew at each change, with an entry in each index, unless none of the indexed columns has
