@@ -19,7 +19,7 @@ import { concurrency, contenders } from "./jobs/contenders.ts"
 const { values } = parseArgs({
   options: {
     jobs: { type: "string", default: "5000" },
-    rounds: { type: "string", default: "3" },
+    rounds: { type: "string", default: "7" },
     only: { type: "string", default: "" }
   }
 })
@@ -53,7 +53,7 @@ const main = Effect.gen(function*() {
   )
   const urls = { postgres: Redacted.value(postgres.url), redis: redis.url, file: join(folder, "jobs.sqlite") }
   process.stdout.write(
-    `${values.jobs} trivial jobs, ${concurrency} at once, median of ${values.rounds} rounds; 200 single jobs, one after the other\n\n` +
+    `${values.jobs} trivial jobs, ${concurrency} at once, median of ${values.rounds} rounds; 1000 single jobs, one after the other; all of it warm\n\n` +
       `| queue | jobs/s | ms from enqueue to run, median | 99 % | what it promises |\n|---|---|---|---|---|\n`
   )
   for (const [name, { promises, server }] of Object.entries(contenders)) {

@@ -3,7 +3,7 @@ import { NodeRedis } from "@effect/platform-node"
 import { Queue as BullQueue, Worker as BullWorker } from "bullmq"
 import { Effect, Layer, ManagedRuntime, Redacted, Schema } from "effect"
 import { SqlClient, type Statement } from "effect/sql"
-import { makeWorkerUtils, run as runGraphile } from "graphile-worker"
+import { Logger, makeWorkerUtils, run as runGraphile } from "graphile-worker"
 import { Flow, Node } from "penguiflow"
 import * as JobQueue from "penguiflow/JobQueue"
 import * as JobQueueRedis from "penguiflow/layers/JobQueueRedis"
@@ -123,6 +123,9 @@ const pgBoss = (url: string): Contender => {
   }
 }
 
+/** A line for each job is not what is measured. */
+const silent = new Logger(() => () => {})
+
 /** `batched`: with a local queue and outcomes that are written together, as its documentation recommends for speed. */
 const graphile = (url: string, batched: boolean): Contender => {
   const preset = batched
@@ -152,6 +155,7 @@ const graphile = (url: string, batched: boolean): Contender => {
     work: async (onJob) => {
       const runner = await runGraphile({
         preset,
+        logger: silent,
         noHandleSignals: true,
         taskList: {
           bench: (payload) => {

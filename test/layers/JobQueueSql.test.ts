@@ -383,6 +383,28 @@ describe.skipIf(!PostgresServer.available)("with a PostgreSQL server", () => {
         }
       }))
 
+    test("what is claimed leaves nothing to step over, and statements are planned for what is there", (table) =>
+      Effect.gen(function*() {
+        const { claim, queue, sql } = yield* store(table)
+        const jobs = Array.from({ length: 3000 }, (_, i) => ({ input: "x", id: `${i}` }))
+        yield* queue.enqueueMany(lengths, jobs)
+        for (let i = 0; i < 6; i++) assert.strictEqual((yield* claim(500)).length, 500)
+        yield* queue.store.sweep(["lengths"])
+        const seen = Effect.map(
+          sql<{ vacuums: number; rows: number }>`
+            SELECT s.vacuum_count::int AS vacuums, c.reltuples::int AS rows
+            FROM pg_class c CROSS JOIN pg_stat_user_tables s
+            WHERE c.relname = ${table} AND s.relname = ${`${table}_ready`}`,
+          ([row]) => row
+        )
+        const done = yield* Effect.repeat(seen, {
+          until: (row) => row !== undefined && row.vacuums > 0 && row.rows > 0,
+          schedule: Schedule.spaced(50),
+          times: 100
+        })
+        assert.deepStrictEqual([done?.vacuums, done?.rows], [1, 3000])
+      }))
+
     test("tables from before the first release are refused, with what to do about it", (table) =>
       Effect.gen(function*() {
         const { queue, sql } = yield* store(table)

@@ -2,8 +2,8 @@
  * A job store in SQL that runs on PostgreSQL and on SQLite.
  *
  * A row's `state` is `ready`, `delayed`, `running`, `done`, `dead` or `cancelled`; `finding` knows where those of the
- * first three are, so that no query looks at more rows than it returns. Lists of values go in as one JSON parameter: one
- * prepared statement serves for any number of jobs.
+ * first three are, so that no query looks at more rows than it returns. Lists of values go in as one parameter: one prepared
+ * statement serves for any number of jobs.
  *
  * A job's way through the rooms: `enqueueing` → `claiming` → `leasing` → `settling`, or `sweeping` where its worker fell
  * silent. What the two databases write differently is in `dialect`.
@@ -28,6 +28,7 @@ import { makeSweep } from "./jobsSql/sweeping.ts"
 import { makeTables } from "./jobsSql/tables.ts"
 import { makeTelling } from "./jobsSql/telling.ts"
 import { makeTending } from "./jobsSql/tending.ts"
+import { makeTidying } from "./jobsSql/tidying.ts"
 
 export interface Settings {
   readonly table: string
@@ -47,7 +48,9 @@ export const makeStore: (
     }
     const dialect = makeDialect(client, table)
     const tables = makeTables(client, table)
-    const telling = makeTelling(dialect, yield* Effect.scope)
+    const scope = yield* Effect.scope
+    const telling = makeTelling(dialect, scope)
+    const tidying = makeTidying(dialect, scope)
     const finding = makeFinding(dialect)
     const batches = new Batches()
     const enqueue = makeEnqueue(dialect, finding, telling)
@@ -69,12 +72,13 @@ export const makeStore: (
       )
     return {
       enqueue: (jobs, { maxLength }) => run("enqueue", enqueue(jobs, maxLength)),
-      claim: (request) => run("claim", claim(request)),
+      claim: (request) =>
+        Effect.tap(run("claim", claim(request)), (jobs) => Effect.sync(() => tidying.claimed(jobs.length))),
       start: (lease) => run("start", leasing.start(lease)),
       renew: (leases, options) => run("renew", leasing.renew(leases, options)),
       settle: (settlements) => run("settle", settle(settlements)),
       disown: (workerId, known) => run("disown", leasing.disown(workerId, known)),
-      sweep: (flows) => run("sweep", sweep(flows)),
+      sweep: (flows) => Effect.andThen(tidying.tidy, run("sweep", sweep(flows))),
       list: (filter) => run("list", tending.list(filter)),
       ended: (ids) => run("ended", tending.ended(ids)),
       cancel: (id, reason) => run("cancel", tending.cancel(id, reason)),

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import type * as SqlError from "effect/sql/SqlError"
 import * as JobStore from "../../../JobStore.ts"
 import type { Batches } from "./batches.ts"
-import type { Dialect } from "./dialect.ts"
+import { arrayOf, type Dialect } from "./dialect.ts"
 import type { Finding } from "./finding.ts"
 import { toClaim } from "./rows.ts"
 
@@ -71,7 +71,7 @@ export const makeClaim = (
           INSERT INTO ${claims} (worker_id, lease_until, jobs)
           SELECT ${workerId}, min(lease_until), array_agg(seq) FROM claimed HAVING count(*) > 0 RETURNING n
         ), forgotten AS (
-          DELETE FROM ${claims} WHERE n = ANY(${`{${batches.over().join(",")}}`}::bigint[])
+          DELETE FROM ${claims} WHERE n = ANY(${arrayOf(batches.over())}::bigint[])
         )
         SELECT claimed.*, noted.n FROM claimed CROSS JOIN noted`
       : sql`${chosen} ${claiming} WHERE seq IN (SELECT seq FROM chosen) RETURNING ${columns}`

@@ -24,7 +24,7 @@ export interface Dialect {
   readonly greatest: Statement.Fragment
   /** By the primary key, whatever the planner knows of a table that has only just been filled. */
   readonly seqIn: (select: Statement.Fragment) => Statement.Fragment
-  /** Rows of plain objects as a table `g`, by one parameter. */
+  /** Rows of plain objects as a table `g`, by one parameter. What a row leaves out is null. */
   readonly given: (
     rows: ReadonlyArray<Row>,
     columns: Readonly<Record<string, "text" | "bigint">>
@@ -56,6 +56,7 @@ export const makeDialect = (client: SqlClient.SqlClient, table: string): Dialect
       const text = JSON.stringify(rows)
       const names = Object.entries(columns)
       if (isPg) {
+        // Arrays would be read sooner, and be joined as if they were short: by looking at each row for each other one.
         const types = sql.literal(names.map(([name, type]) => `${name} ${type}`).join(", "))
         return sql`json_to_recordset(${text}::json) AS g(${types})`
       }
@@ -72,3 +73,15 @@ export const makeDialect = (client: SqlClient.SqlClient, table: string): Dialect
     )
   }
 }
+
+// ----------------------------------------------------------------------------------------------------------- internals
+
+/** An array as PostgreSQL writes it. */
+export const arrayOf = (values: ReadonlyArray<unknown>): string => `{${values.map(elementOf).join(",")}}`
+
+const elementOf = (value: unknown): string =>
+  value === null || value === undefined
+    ? "NULL"
+    : typeof value === "string"
+    ? `"${value.replaceAll(/[\\"]/g, "\\$&")}"`
+    : String(value)

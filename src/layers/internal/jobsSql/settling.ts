@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import type * as SqlError from "effect/sql/SqlError"
 import type * as JobStore from "../../../JobStore.ts"
 import type { Batches } from "./batches.ts"
-import type { Dialect } from "./dialect.ts"
+import { arrayOf, type Dialect } from "./dialect.ts"
 import type { Finding } from "./finding.ts"
 import { keyOf, type Row } from "./rows.ts"
 import type { Telling } from "./telling.ts"
@@ -44,7 +44,7 @@ export const makeSettle = (
       const rows = settlements.map(toRow)
       // By its index, whatever the planner knows of a table that has only just been filled.
       const found = isPg
-        ? sql`AND t.id = ANY(ARRAY(SELECT json_array_elements_text(${idsOf(settlements)}::json)))`
+        ? sql`AND t.id = ANY(ARRAY(SELECT unnest(${arrayOf(settlements.map(({ id }) => id))}::text[])))`
         : sql``
       const changes = settlements.every((it) => it._tag === "Done") ? done : changesOf
       const settled = yield* returning(sql`
@@ -81,6 +81,3 @@ const toRow = (it: JobStore.Settlement): Row => ({
   ...(it._tag === "Done" ? { outcome: it.results } : undefined),
   ...("failure" in it ? { reason: JSON.stringify(it.failure) } : undefined)
 })
-
-const idsOf = (settlements: ReadonlyArray<JobStore.Settlement>): string =>
-  JSON.stringify(settlements.map(({ id }) => id))

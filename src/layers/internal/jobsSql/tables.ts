@@ -147,7 +147,7 @@ const statements = (sql: SqlClient.SqlClient, table: string): ReadonlyArray<stri
         worker_id TEXT NOT NULL,
         lease_until BIGINT NOT NULL,
         jobs BIGINT[] NOT NULL
-      ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500)`
+      ) WITH (toast_tuple_target = 8160, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500)`
     ],
     orElse: () => [
       `CREATE TABLE IF NOT EXISTS "${table}" (${columns})`,
