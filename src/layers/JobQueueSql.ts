@@ -2,7 +2,7 @@
  * A job queue in a database: PostgreSQL, or the embedded SQLite.
  *
  * It needs a `SqlClient`, and makes its tables itself: `penguiflow_jobs` and `penguiflow_jobs_version`, or as `table`
- * says. Several processes may begin with an empty database at once. A program that is older than the tables refuses them.
+ * says; in PostgreSQL also `_ready` and `_claims`, which it vacuums under load. Several processes may begin with an empty database at once. A program that is older than the tables refuses them.
  *
  * | | PostgreSQL | SQLite |
  * |---|---|---|
