@@ -167,13 +167,8 @@ export const make: {
     yield* queue.store.watch(["ready", "cancel"], core.changed)
     const grace = (input: Duration.Input | undefined) =>
       input === undefined ? settings.grace : Duration.toMillis(Duration.fromInputUnsafe(input))
-    let over = false
     const shutdown = (ms: number) =>
-      Effect.tap(core.shutdown(ms), () =>
-        Effect.sync(() => {
-          if (!over) PubSub.publishUnsafe(events, undefined)
-          over = true
-        }))
+      Effect.tap(core.shutdown(ms), () => Effect.sync(() => PubSub.publishUnsafe(events, undefined)))
     yield* Effect.addFinalizer(() => shutdown(settings.grace))
     return {
       id: settings.id,
@@ -181,7 +176,10 @@ export const make: {
       events: Stream.unwrap(
         Effect.map(
           reading,
-          () => over ? Stream.empty : Stream.takeWhile(Stream.fromPubSub(events), Predicate.isNotUndefined)
+          () =>
+            core.phase() === "Stopped"
+              ? Stream.empty
+              : Stream.takeWhile(Stream.fromPubSub(events), Predicate.isNotUndefined)
         )
       ),
       shutdown: (opts?: { readonly grace?: Duration.Input | undefined }) => shutdown(grace(opts?.grace))

@@ -8,6 +8,7 @@ import * as JobQueue from "penguiflow/JobQueue"
 import type * as JobStore from "penguiflow/JobStore"
 import { makeStore } from "penguiflow/layers/JobQueueMemory"
 import * as Worker from "penguiflow/Worker"
+import { ask } from "./utils/jobs.ts"
 
 /** A store that does as the memory's does, until it is told otherwise. */
 const obedient = () => {
@@ -263,15 +264,7 @@ describe("Worker", () => {
         fail.add("claim")
         const service = Context.get(context, Worker.Worker)
         assert.strictEqual(yield* store.disown(service.id, []), 1)
-        const [claim] = yield* store.claim({
-          workerId: "other",
-          flows: ["flow"],
-          limit: 1,
-          leaseMs: 60_000,
-          after: "",
-          without: [],
-          tenantLimit: undefined
-        })
+        const [claim] = yield* store.claim(ask({ workerId: "other", flows: ["flow"], limit: 1 }))
         yield* Deferred.succeed(gate, "zombie")
         yield* pass(5000, 50)
         assert.isTrue(tagsOf(events).includes("LeaseLost"))
@@ -302,15 +295,7 @@ describe("Worker", () => {
         const queue = yield* JobQueue.JobQueue
         yield* queue.enqueue(flow, "suspect", { id: "suspect" })
         for (let i = 0; i < 2; i++) {
-          yield* store.claim({
-            workerId: "dies",
-            flows: ["flow"],
-            limit: 1,
-            leaseMs: 10,
-            after: "",
-            without: [],
-            tenantLimit: undefined
-          })
+          yield* store.claim(ask({ workerId: "dies", flows: ["flow"], limit: 1, leaseMs: 10 }))
           yield* TestClock.adjust(100)
           yield* store.sweep(["flow"])
         }

@@ -105,6 +105,21 @@ const live = async (page: Page) => {
   await page.waitForURL(/#\/./)
 }
 
+/** The form of the boxes' flow, with two light ones. */
+const filledIn = async (page: Page, base: string) => {
+  await live(page)
+  await page.goto(`${base}/#/flows/box/run`)
+  await page.getByLabel("boxes").fill("2")
+  await page.getByLabel("weight").fill("1")
+}
+
+/** The same, stored as a job: the region that tells how it goes on. */
+const stored = async (page: Page, base: string) => {
+  await filledIn(page, base)
+  await page.getByRole("button", { name: "Store as a job" }).click()
+  return page.getByRole("region", { name: "Result" })
+}
+
 describe.skipIf(!Browser.available)("the dashboard", { timeout: 90_000 }, () => {
   beforeAll(async () => {
     await bundle()
@@ -324,10 +339,7 @@ describe.skipIf(!Browser.available)("the dashboard", { timeout: 90_000 }, () => 
 
   it.live("lines that are sent stay lines, and a run that fails leads to its trace", () =>
     looking(async ({ base, page }) => {
-      await live(page)
-      await page.goto(`${base}/#/flows/box/run`)
-      await page.getByLabel("boxes").fill("2")
-      await page.getByLabel("weight").fill("1")
+      await filledIn(page, base)
       const run = page.getByRole("button", { name: "Run", exact: true })
       await run.click()
       await page.getByRole("region", { name: "Result of pack" }).waitFor()
@@ -345,24 +357,14 @@ describe.skipIf(!Browser.available)("the dashboard", { timeout: 90_000 }, () => 
 
   it.live("a job that was stored says how it goes on", () =>
     looking(async ({ base, page }) => {
-      await live(page)
-      await page.goto(`${base}/#/flows/box/run`)
-      await page.getByLabel("boxes").fill("2")
-      await page.getByLabel("weight").fill("1")
-      await page.getByRole("button", { name: "Store as a job" }).click()
-      const result = page.getByRole("region", { name: "Result" })
+      const result = await stored(page, base)
       await result.locator(".state").getByText("done").waitFor()
       assert.strictEqual(await result.getByLabel("Results").innerText(), "[\n  2\n]")
     }))
 
   it.live("a job that nobody takes says that it waits for a worker", () =>
     looking(async ({ base, page }) => {
-      await live(page)
-      await page.goto(`${base}/#/flows/box/run`)
-      await page.getByLabel("boxes").fill("2")
-      await page.getByLabel("weight").fill("1")
-      await page.getByRole("button", { name: "Store as a job" }).click()
-      const result = page.getByRole("region", { name: "Result" })
+      const result = await stored(page, base)
       await result.locator(".state").getByText("queued").waitFor()
       const why = "It waits for a worker: penguiflow serve --worker, or penguiflow worker"
       await result.getByText(why).waitFor()

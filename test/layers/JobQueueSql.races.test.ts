@@ -11,6 +11,7 @@ import type { Claim, JobStore, Settlement } from "penguiflow/JobStore"
 import * as JobQueueSql from "penguiflow/layers/JobQueueSql"
 import * as Postgres from "penguiflow/layers/Postgres"
 import * as Sqlite from "penguiflow/layers/Sqlite"
+import { ask, newJob } from "../utils/jobs.ts"
 import * as PostgresServer from "../utils/servers/postgres.ts"
 
 const leaseMs = 150
@@ -52,28 +53,22 @@ const actor = (store: JobStore, world: World, name: string, seed: number, ms: nu
     const roll = dice(seed)
     const held = new Map<string, Claim>()
     const any = () => world.stored[roll(world.stored.length)] ?? "none"
-    const newJob = () => ({
-      id: `job-${world.next++}`,
-      flow: "f",
-      payload: "1",
-      tenant: `t${roll(3)}`,
-      topic: undefined,
-      priority: roll(2),
-      meta: "{}",
-      delayMs: roll(3) === 0 ? 20 : 0,
-      maxAttempts: 50,
-      timeoutMs: undefined
-    })
+    const someJob = () =>
+      newJob(`job-${world.next++}`, {
+        flow: "f",
+        tenant: `t${roll(3)}`,
+        priority: roll(2),
+        delayMs: roll(3) === 0 ? 20 : 0,
+        maxAttempts: 50
+      })
     const claim = Effect.gen(function*() {
-      const claims = yield* store.claim({
+      const claims = yield* store.claim(ask({
         workerId: name,
         flows: ["f"],
         limit: 1 + roll(5),
         leaseMs,
-        after: "",
-        without: [],
         tenantLimit: roll(4) === 0 ? 3 : undefined
-      })
+      }))
       world.claimed(claims)
       for (const one of claims) held.set(one.id, one)
       // A suspect runs once it was begun, or not at all.
@@ -115,7 +110,7 @@ const actor = (store: JobStore, world: World, name: string, seed: number, ms: nu
     })
     const steps: ReadonlyArray<Effect.Effect<unknown, JobError>> = [
       Effect.suspend(() => {
-        const jobs = Array.from({ length: 1 + roll(4) }, newJob)
+        const jobs = Array.from({ length: 1 + roll(4) }, someJob)
         return Effect.tap(
           store.enqueue(jobs, { maxLength: 100_000 }),
           () => Effect.sync(() => world.stored.push(...jobs.map((job) => job.id)))
@@ -143,15 +138,7 @@ const finish = (store: JobStore, world: World) =>
     for (let empty = 0; empty < 3;) {
       yield* Effect.sleep(leaseMs)
       const swept = yield* store.sweep(["f"])
-      const claims = yield* store.claim({
-        workerId: "last",
-        flows: ["f"],
-        limit: 500,
-        leaseMs: 60_000,
-        after: "",
-        without: [],
-        tenantLimit: undefined
-      })
+      const claims = yield* store.claim(ask({ workerId: "last", flows: ["f"], limit: 500 }))
       world.claimed(claims)
       for (const one of claims) if (one.alone) yield* store.start(one)
       if (claims.length > 0) {

@@ -10,6 +10,7 @@ import * as JobQueueSql from "penguiflow/layers/JobQueueSql"
 import * as Postgres from "penguiflow/layers/Postgres"
 import * as Sqlite from "penguiflow/layers/Sqlite"
 import * as Worker from "penguiflow/Worker"
+import { ask } from "../utils/jobs.ts"
 import * as PostgresServer from "../utils/servers/postgres.ts"
 import { jobQueueSuite } from "./JobQueueSuite.ts"
 
@@ -192,15 +193,7 @@ const sqlSuite = (backend: string, database: () => Database) => {
         const seen = new Set<string>()
         let after = ""
         for (let i = 0; i < 20; i++) {
-          const claims = yield* queue.store.claim({
-            workerId: "w",
-            flows: ["lengths"],
-            limit: 10,
-            leaseMs: 60_000,
-            after,
-            without: [],
-            tenantLimit: undefined
-          })
+          const claims = yield* queue.store.claim(ask({ flows: ["lengths"], after }))
           for (const { tenant } of claims) {
             seen.add(tenant)
             if (tenant > after) after = tenant
@@ -281,16 +274,7 @@ describe.skipIf(!PostgresServer.available)("with a PostgreSQL server", () => {
       Effect.gen(function*() {
         const queue = yield* JobQueue.JobQueue
         const sql = yield* SqlClient.SqlClient
-        const claim = (limit: number) =>
-          queue.store.claim({
-            workerId: "w",
-            flows: ["lengths"],
-            limit,
-            leaseMs: 60_000,
-            after: "",
-            without: [],
-            tenantLimit: undefined
-          })
+        const claim = (limit: number) => queue.store.claim(ask({ flows: ["lengths"], limit }))
         const rowsOf = (beside: string) =>
           Effect.map(
             sql<{ n: number }>`SELECT count(*)::int AS n FROM ${sql(`${table}_${beside}`)}`,

@@ -6,6 +6,7 @@ import * as JobQueue from "penguiflow/JobQueue"
 import type * as JobStore from "penguiflow/JobStore"
 import * as SpanObserver from "penguiflow/layers/SpanObserver"
 import * as Worker from "penguiflow/Worker"
+import { ask, newJob } from "../utils/jobs.ts"
 
 class Refused extends Schema.TaggedError<Refused>()("Refused", {
   why: Schema.String,
@@ -23,31 +24,6 @@ const single = <const Name extends string, I, O, E extends { readonly _tag: stri
 
 const echo = single("echo", Schema.Unknown, Schema.Unknown, (value) => Effect.succeed(value))
 const lengths = single("lengths", Schema.String, Schema.Number, (text) => Effect.succeed(text.length))
-
-const newJob = (id: string, more: Partial<JobStore.NewJob> = {}): JobStore.NewJob => ({
-  id,
-  flow: "echo",
-  payload: "1",
-  tenant: "default",
-  topic: undefined,
-  priority: 0,
-  meta: "{}",
-  delayMs: 0,
-  maxAttempts: 3,
-  timeoutMs: undefined,
-  ...more
-})
-
-const ask = (more: Partial<JobStore.ClaimRequest> = {}): JobStore.ClaimRequest => ({
-  workerId: "w1",
-  flows: ["echo"],
-  limit: 10,
-  leaseMs: 60_000,
-  after: "",
-  without: [],
-  tenantLimit: undefined,
-  ...more
-})
 
 const failure = (code: string): JobStore.Failure => ({
   code,

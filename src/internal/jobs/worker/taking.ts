@@ -60,7 +60,10 @@ export const taking = (worker: WorkerState): Effect.Effect<void> => {
       const limit = atOnce(worker, placesFree(worker))
       const asked = worker.now()
       worker.claiming = true
-      const exit = yield* few(worker) ? Effect.exit(claim(limit)) : meanwhile(worker, claim(limit))
+      // Few of them begin sooner than the next are asked for.
+      const few = worker.ahead.length <= concurrency
+      if (few) pump(worker)
+      const exit = yield* few ? Effect.exit(claim(limit)) : meanwhile(worker, claim(limit))
       worker.claiming = false
       if (exit._tag === "Failure") {
         worker.emptied.ring()
@@ -113,13 +116,6 @@ const placesAhead = ({ pace, settings }: WorkerState): number =>
 
 const atOnce = ({ settings }: WorkerState, free: number): number =>
   free <= settings.concurrency ? free : Math.min(free, Math.max(settings.concurrency, mostAtOnce))
-
-/** Whether what the last claim brought is begun sooner than the next is asked for. */
-const few = (worker: WorkerState): boolean => {
-  if (worker.ahead.length > worker.settings.concurrency) return false
-  pump(worker)
-  return true
-}
 
 /** What the last claim brought begins while the store answers to this one. */
 const meanwhile = <A>(worker: WorkerState, claim: Effect.Effect<A, JobError>): Effect.Effect<Exit.Exit<A, JobError>> =>

@@ -17,10 +17,10 @@ export interface Finding {
   readonly running: Statement.Fragment
   /** `SELECT` of the first lease that may have ended; one that is to be looked at may be later than it says. */
   readonly firstLease: Statement.Fragment
-  /** `SELECT` of when the first delayed job is due. */
-  readonly firstDue: Statement.Fragment
-  /** `WHERE` of delayed jobs. */
+  /** `FROM` and `WHERE` of delayed jobs. */
   readonly delayed: Statement.Fragment
+  /** When a delayed job is due: the column that has an index. */
+  readonly dueAt: Statement.Fragment
   /** An update after which jobs may be ready: returns `id`, `token` and `state` of each that it changed. */
   readonly returning: (update: Statement.Fragment) => Statement.Statement<Row>
   /** For the end of a PostgreSQL `WITH`: what `source` has made ready can be claimed. It has `state`, and a row's names. */
@@ -37,11 +37,11 @@ export const makeFinding = ({ claims, isPg, ready, sql, t }: Dialect): Finding =
           SELECT seq, flow, tenant, priority FROM ${sql(source)} WHERE state = 'ready'
         )`
       : sql``
+  const waiting = isPg ? sql`FROM ${ready} j WHERE true` : sql`FROM ${t} j WHERE j.state = 'ready'`
+  const delayed = isPg ? sql`FROM ${t} WHERE due_at IS NOT NULL` : sql`FROM ${t} WHERE state = 'delayed'`
   return {
-    waiting: isPg ? sql`FROM ${ready} j WHERE true` : sql`FROM ${t} j WHERE j.state = 'ready'`,
-    queued: isPg
-      ? sql`SELECT seq FROM ${ready} UNION ALL SELECT seq FROM ${t} WHERE due_at IS NOT NULL`
-      : sql`SELECT seq FROM ${t} WHERE state = 'ready' UNION ALL SELECT seq FROM ${t} WHERE state = 'delayed'`,
+    waiting,
+    queued: sql`SELECT j.seq ${waiting} UNION ALL SELECT seq ${delayed}`,
     running: isPg
       ? sql`FROM ${claims} c CROSS JOIN LATERAL unnest(c.jobs) AS u(seq) JOIN ${t} r ON r.seq = u.seq
           WHERE r.state = 'running'`
@@ -49,10 +49,8 @@ export const makeFinding = ({ claims, isPg, ready, sql, t }: Dialect): Finding =
     firstLease: isPg
       ? sql`SELECT min(lease_until) FROM ${claims}`
       : sql`SELECT min(lease_until) FROM ${t} WHERE state = 'running'`,
-    firstDue: isPg
-      ? sql`SELECT min(due_at) FROM ${t} WHERE due_at IS NOT NULL`
-      : sql`SELECT min(run_at) FROM ${t} WHERE state = 'delayed'`,
-    delayed: isPg ? sql`due_at IS NOT NULL` : sql`state = 'delayed'`,
+    delayed,
+    dueAt: sql.literal(isPg ? "due_at" : "run_at"),
     returning: (update) =>
       isPg
         ? sql<Row>`WITH changed AS (${update} RETURNING id, token, state, seq, flow, tenant, priority) ${

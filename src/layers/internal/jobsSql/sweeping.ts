@@ -14,7 +14,7 @@ const claimsAtOnce = 20
 
 export const makeSweep = (
   { among, claims, isPg, locked, now, seqIn, sql, t }: Dialect,
-  { delayed, firstDue, firstLease, returning, thenReady, waiting }: Finding,
+  { delayed, dueAt, firstLease, returning, thenReady, waiting }: Finding,
   { tell }: Telling
 ): (flows: ReadonlyArray<string>) => Effect.Effect<JobStore.Swept, SqlError.SqlError> => {
   const [died, diedOf, diedEnd] = diedText()
@@ -49,17 +49,16 @@ export const makeSweep = (
         DELETE FROM ${claims} WHERE n IN (SELECT n FROM due) AND n NOT IN (SELECT n FROM kept)
       ) ${thenReady("back")} SELECT id, state FROM back`
     : sql`${givenUp} WHERE seq IN (SELECT seq FROM ${t} WHERE ${overdue}) RETURNING id, state`
-  const dueAt = sql.literal(isPg ? "due_at" : "run_at")
   const makeReady = returning(sql`
     UPDATE ${t} SET state = 'ready' WHERE ${
     seqIn(
-      sql`SELECT seq FROM ${t} WHERE ${delayed} AND ${dueAt} <= ${now} ORDER BY ${dueAt} LIMIT ${sweepAtOnce} ${locked}`
+      sql`SELECT seq ${delayed} AND ${dueAt} <= ${now} ORDER BY ${dueAt} LIMIT ${sweepAtOnce} ${locked}`
     )
   }`)
   const due = (flows: ReadonlyArray<string>) =>
     Effect.map(
       sql`SELECT
-        (${firstDue}) AS run_at,
+        (SELECT min(${dueAt}) ${delayed}) AS run_at,
         (${firstLease}) AS lease_until,
         CASE WHEN EXISTS (
           SELECT 1 FROM ${among(flows)} WHERE EXISTS (SELECT 1 ${waiting} AND j.flow = g.flow)

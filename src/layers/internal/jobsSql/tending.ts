@@ -41,7 +41,7 @@ export const makeTending = (
     if (filter.tenant !== undefined) parts.push(sql`tenant = ${clean(filter.tenant)}`)
     if (filter.finishedBefore !== undefined) {
       const before = Math.floor(filter.finishedBefore)
-      // What has ended before was stored before, and that has an index in both databases.
+      // What has ended before was stored before, which has an index in PostgreSQL, where the other has none.
       parts.push(isPg ? sql`finished_at < ${before} AND enqueued_at < ${before}` : sql`finished_at < ${before}`)
     }
     if (filter.afterSeq !== undefined) parts.push(sql`seq > ${Math.floor(filter.afterSeq)}`)
