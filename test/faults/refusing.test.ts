@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, it } from "@effect/vitest"
 import type { Redacted } from "effect"
 import { Effect, Exit, Layer, Scope } from "effect"
-import { SqlClient } from "effect/sql"
+import { SqlClient, type Statement } from "effect/sql"
 import * as Fs from "node:fs/promises"
 import * as Path from "node:path"
 import * as Postgres from "penguiflow/layers/Postgres"
@@ -112,17 +112,23 @@ describe.skipIf(!PostgresServer.available)("a PostgreSQL that refuses", () => {
             Scope.provide(others),
             Effect.orDie
           )
-          const drop = SqlClient.SqlClient.use((sql) =>
-            sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname LIKE 'refusing%'`
-          ).pipe(Effect.provideContext(own), Effect.orDie)
-          yield* drop
+          const asked = <A extends object>(ask: (sql: SqlClient.SqlClient) => Statement.Statement<A>) =>
+            SqlClient.SqlClient.use(ask).pipe(Effect.provideContext(own), Effect.orDie)
+          // Waits until each is gone, or its place would be free only after nobody was let in.
+          const drop = asked((sql) =>
+            sql`SELECT pg_terminate_backend(pid, 2000) FROM pg_stat_activity WHERE datname LIKE 'refusing%'`
+          )
+          const held = asked((sql) =>
+            sql<{ pid: number }>`SELECT pid FROM pg_stat_activity WHERE datname LIKE 'refusing%'`
+          )
           // Each takes a place, until there is none.
           const take = Layer.build(
             Layer.fresh(Postgres.layer({ url: server.url, minConnections: 1, maxConnections: 1 }))
           )
-          while (Exit.isSuccess(yield* Effect.exit(Scope.provide(take, others))));
-          yield* drop
-          while (Exit.isSuccess(yield* Effect.exit(Scope.provide(take, others))));
+          do {
+            yield* drop
+            while (Exit.isSuccess(yield* Effect.exit(Scope.provide(take, others))));
+          } while ((yield* held).length > 0)
         }),
         end: Scope.close(others, Exit.void),
         ms: 1200,

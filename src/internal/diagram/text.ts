@@ -72,8 +72,8 @@ const ascii: ReadonlyArray<number> = (
 const characterWidth = (character: string): number | undefined => {
   const point = character.codePointAt(0)!
   if (point < 127) return ascii[point - 32] ?? 100
-  // An accent widens few letters, and those by little.
-  if (point >= 0x300 && point < 0x370) return 15
+  // An accent widens few letters, and those by little; those that few fonts have are drawn as a box of their own.
+  if (point >= 0x300 && point < 0x350) return 15
   if (point >= 0x200b && point < 0x2010 || point === 0x2060 || point >= 0xfe00 && point < 0xfe10) return 0
   if (/\p{M}/u.test(character) || rare.test(character)) return undefined
   if (/\p{Extended_Pictographic}|\p{Emoji_Presentation}/u.test(character)) return 160

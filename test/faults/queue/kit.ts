@@ -187,6 +187,8 @@ export const survives = (it: {
     assert.isAtMost(failures.length, seconds * 10)
     assert.strictEqual(ready, 0, "the worker said that it was ready")
     assert.deepStrictEqual(overlaps(runs), [])
+    // What failed last and is not asked for again, as when nothing is left to renew, is believed to fail for a while.
+    while (!(yield* worker.status).ready && performance.now() < over + 12_000) yield* pause(20)
     assert.isTrue((yield* worker.status).ready)
     return { recoveredMs, said, failures: failures.length, seconds, runs: runs.length }
   })
