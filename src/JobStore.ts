@@ -50,8 +50,14 @@ export interface NewJob {
   readonly timeoutMs: number | undefined
 }
 
-/** `full`: nothing was stored. */
-export type Stored = "created" | "same" | "conflict" | "full"
+/** `full`: nothing was stored. `taken`: created, and claimed by the {@link Taker}. */
+export type Stored = "created" | "taken" | "same" | "conflict" | "full"
+
+/** A worker that has a place for a job that is being stored. */
+export interface Taker {
+  readonly workerId: string
+  readonly leaseMs: number
+}
 
 /** Everything that is known of a job. Times are milliseconds since the epoch, by the store's clock. */
 export interface JobRecord extends Omit<NewJob, "delayMs"> {
@@ -151,10 +157,13 @@ export interface JobStore {
   /**
    * Stores jobs, all or none: where one is in conflict or the queue is full, nothing is stored. Takes part in the
    * caller's transaction where there is one. Answers for each job, in order.
+   *
+   * `taker` comes with one job that has no delay: a store may give it to that worker at once, by a claim with the token 1,
+   * and says so (`taken`). Not within a caller's transaction, which may yet be rolled back.
    */
   readonly enqueue: (
     jobs: ReadonlyArray<NewJob>,
-    options: { readonly maxLength: number }
+    options: { readonly maxLength: number; readonly taker?: Taker | undefined }
   ) => Effect.Effect<ReadonlyArray<Stored>, JobError>
   /** Takes jobs that are due: first of each tenant in turn, then the second of each, and so on. */
   readonly claim: (request: ClaimRequest) => Effect.Effect<ReadonlyArray<Claim>, JobError>

@@ -30,6 +30,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Any as AnyFlow, Flow } from "./Flow.ts"
 import type { FlowError } from "./FlowError.ts"
+import { offerTo } from "./internal/jobs/handing.ts"
 import { makeCore, type Runner, type Settings } from "./internal/jobs/worker.ts"
 import { recordedWhereKept } from "./internal/observers/running.ts"
 import { codecsOf } from "./internal/schemas.ts"
@@ -165,6 +166,7 @@ export const make: {
     const reading = Effect.acquireRelease(Effect.sync(() => readers++), () => Effect.sync(() => readers--))
     for (const loop of core.loops) yield* Effect.forkScoped(loop)
     yield* queue.store.watch(["ready", "cancel"], core.changed)
+    yield* offerTo(queue.store, core.idle)
     const grace = (input: Duration.Input | undefined) =>
       input === undefined ? settings.grace : Duration.toMillis(Duration.fromInputUnsafe(input))
     const shutdown = (ms: number) =>

@@ -8,7 +8,7 @@ import * as JobQueue from "penguiflow/JobQueue"
 import type * as JobStore from "penguiflow/JobStore"
 import { makeStore } from "penguiflow/layers/JobQueueMemory"
 import * as Worker from "penguiflow/Worker"
-import { ask } from "./utils/jobs.ts"
+import { ask, newJob } from "./utils/jobs.ts"
 
 /** A store that does as the memory's does, until it is told otherwise. */
 const obedient = () => {
@@ -17,6 +17,7 @@ const obedient = () => {
     fail: new Set<string>(),
     hang: new Set<string>(),
     slow: new Map<string, number>(),
+    lost: new Set<string>(),
     calls: new Map<string, number>()
   }
   /** What becomes of results, where it is not what becomes of all outcomes. */
@@ -26,6 +27,7 @@ const obedient = () => {
       state.calls.set(name, (state.calls.get(name) ?? 0) + 1)
       if (state.hang.has(name) || state.hang.has("all")) return Effect.uninterruptible(Effect.never)
       if (state.fail.has(name) || state.fail.has("all")) return Effect.fail(unavailable(name, "gone", "no", "gone"))
+      if (state.lost.has(name)) return Effect.andThen(effect, Effect.fail(unavailable(name, "lost", "unknown", "lost")))
       // It takes effect at once, and the answer comes late.
       const late = state.slow.get(name)
       return late === undefined ? effect : Effect.tap(effect, () => Effect.uninterruptible(Effect.sleep(late)))
@@ -42,6 +44,7 @@ const obedient = () => {
           ? Effect.fail(unavailable("settle", "no", "no", "no", fate.results === "refused"))
           : store.settle(settlements)
       ),
+    enqueue: (jobs, options) => wrap("enqueue", store.enqueue(jobs, options)),
     sweep: (flows) => wrap("sweep", store.sweep(flows)),
     disown: (workerId, known) => wrap("disown", store.disown(workerId, known))
   }
@@ -63,6 +66,10 @@ const pass = (ms: number, step = 10) =>
 
 const stateOf = (id: string) =>
   Effect.flatMap(JobQueue.JobQueue, (queue) => Effect.map(queue.store.list({ ids: [id], limit: 1 }), (rows) => rows[0]))
+
+/** As another process enqueues: no worker of this one gets it with the write. */
+const elsewhere = (store: JobStore.JobStore, id: string) =>
+  store.enqueue([newJob(id, { flow: "flow", payload: "\"x\"" })], { maxLength: 1000 })
 
 const worker = <F extends Flow.Any>(flow: F, options: Worker.Options<unknown> = {}) =>
   Worker.layer(flow, { lease: "3 seconds", grace: 0, ...options }) as Layer.Layer<
@@ -151,20 +158,19 @@ describe("Worker", () => {
 
   it.effect("a failing queue is survived, told and logged, at most twice a second, and left in peace", () =>
     Effect.gen(function*() {
-      const { calls, fail, layer } = obedient()
+      const { calls, fail, layer, store } = obedient()
       const lines: Array<string> = []
       const logger = Logger.layer([Logger.make(({ message }) => {
         lines.push(String(message))
       })])
       const flow = flowOf(Effect.succeed)
       yield* Effect.scoped(Effect.gen(function*() {
-        const queue = yield* JobQueue.JobQueue
         const context = yield* Layer.build(worker(flow))
         const service = Context.get(context, Worker.Worker)
         const events = yield* Effect.provide(eventsOf, context)
         yield* pass(100)
         fail.add("all")
-        yield* queue.enqueue(flow, "x", { id: "a" })
+        yield* elsewhere(store, "a")
         calls.clear()
         yield* pass(60_000, 100)
         assert.isFalse((yield* service.status).ready)
@@ -365,15 +371,14 @@ describe("Worker", () => {
 
   it.effect("jobs that come of a claim while the worker shuts down go back at once, and have not begun", () =>
     Effect.gen(function*() {
-      const { layer, slow } = obedient()
+      const { layer, slow, store } = obedient()
       let began = 0
       const flow = flowOf((input) => Effect.sync(() => (began++, input)))
       yield* Effect.scoped(Effect.gen(function*() {
-        const queue = yield* JobQueue.JobQueue
         const service = Context.get(yield* Layer.build(worker(flow)), Worker.Worker)
         yield* pass(100)
         slow.set("claim", 300)
-        yield* queue.enqueue(flow, "x", { id: "a" })
+        yield* elsewhere(store, "a")
         yield* pass(100)
         const down = yield* Effect.forkChild(service.shutdown({ grace: 0 }), { startImmediately: true })
         yield* pass(50)
@@ -426,5 +431,131 @@ describe("Worker", () => {
         const job = yield* queue.get("a")
         assert.deepStrictEqual([job?.state, job?.failures], ["dead", 4])
       })).pipe(Effect.provide(layer))
+    }))
+})
+
+describe("a job that is enqueued beside an idle worker", () => {
+  const started = (options: Worker.Options<unknown> = {}) =>
+    Effect.gen(function*() {
+      const it = obedient()
+      const runs: Array<string> = []
+      const flow = flowOf((input) =>
+        Effect.andThen(
+          Effect.sync(() => {
+            runs.push(input)
+          }),
+          Effect.as(Effect.sleep(input === "long" ? 60_000 : 1), input)
+        )
+      )
+      const context = yield* Layer.build(
+        worker(flow, { concurrency: 2, ...options }).pipe(Layer.provideMerge(it.layer))
+      )
+      yield* pass(100)
+      const claims = () => it.calls.get("claim") ?? 0
+      const before = claims()
+      const queue = Context.get(context, JobQueue.JobQueue)
+      const service = Context.get(context, Worker.Worker)
+      const state = (id: string) => Effect.provide(stateOf(id), context)
+      const tries = (id: string) => Effect.map(state(id), (job) => [job?.state, job?.failures, job?.crashes])
+      return { ...it, flow, runs, queue, service, state, tries, claimed: () => claims() - before }
+    })
+
+  it.effect("goes to it with the write that stores it, and whoever enqueued goes on first", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const { claimed, flow, queue, runs, state, tries } = yield* started()
+      yield* queue.enqueue(flow, "x", { id: "a", headers: { tenant: "acme", priority: 2 } })
+      assert.deepStrictEqual([(yield* state("a"))?.state, runs.length], ["running", 0])
+      yield* pass(50)
+      assert.deepStrictEqual([yield* tries("a"), runs, claimed()], [["done", 0, 0], ["x"], 0])
+      assert.deepStrictEqual(yield* queue.await(flow, "a"), "x")
+      yield* queue.enqueue(flow, "x", { id: "a", headers: { tenant: "acme", priority: 2 } })
+      assert.strictEqual((yield* Effect.flip(queue.enqueue(flow, "y", { id: "a" }))).code, "ID_CONFLICT")
+      yield* pass(50)
+      assert.deepStrictEqual(runs, ["x"])
+    })))
+
+  it.effect("waits like any other where all places are taken, or jobs may wait already", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const { flow, queue, slow, state, store } = yield* started()
+      for (const id of ["a", "b", "c"]) yield* queue.enqueue(flow, "long", { id })
+      const states = yield* Effect.forEach(["a", "b", "c"], state)
+      assert.deepStrictEqual(states.map((job) => job?.state), ["running", "running", "queued"])
+      assert.isTrue(yield* queue.cancel("a"))
+      yield* pass(3000, 100)
+      assert.deepStrictEqual((yield* state("c"))?.state, "running")
+      assert.isTrue(yield* queue.cancel("b"))
+      slow.set("claim", 500)
+      yield* elsewhere(store, "d")
+      yield* pass(3000, 100)
+      yield* elsewhere(store, "e")
+      yield* queue.enqueue(flow, "x", { id: "f" })
+      assert.strictEqual((yield* state("f"))?.state, "queued")
+      yield* pass(3000, 100)
+      assert.strictEqual((yield* state("f"))?.state, "done")
+    })))
+
+  it.effect("is claimed where a tenant has a limit on all workers, or its time has not come", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const { claimed, flow, queue, runs } = yield* started({ tenantConcurrency: 1 })
+      yield* queue.enqueue(flow, "x")
+      yield* pass(50)
+      assert.deepStrictEqual([runs.length, claimed() > 0], [1, true])
+      const other = yield* started()
+      yield* other.queue.enqueue(other.flow, "x", { delay: "1 second" })
+      yield* pass(900)
+      assert.deepStrictEqual(other.runs, [])
+      yield* pass(1200)
+      assert.deepStrictEqual([other.runs.length, other.claimed() > 0], [1, true])
+    })))
+
+  it.effect("runs though whoever enqueued it is interrupted meanwhile", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const { claimed, flow, queue, runs, slow, tries } = yield* started()
+      slow.set("enqueue", 300)
+      const fiber = yield* Effect.forkChild(queue.enqueue(flow, "x", { id: "a" }), { startImmediately: true })
+      yield* pass(100)
+      yield* Fiber.interrupt(fiber)
+      assert.deepStrictEqual([yield* tries("a"), runs], [["running", 0, 0], []])
+      yield* pass(300)
+      assert.deepStrictEqual([yield* tries("a"), runs, claimed()], [["done", 0, 0], ["x"], 0])
+    })))
+
+  it.effect("is given back where the answer got lost or came too late, and runs once", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const { flow, lost, queue, runs, slow, tries } = yield* started()
+      lost.add("enqueue")
+      const error = yield* Effect.flip(queue.enqueue(flow, "x", { id: "a" }))
+      lost.clear()
+      assert.strictEqual(error.code, "QUEUE_UNAVAILABLE")
+      yield* pass(2000, 100)
+      assert.deepStrictEqual([yield* tries("a"), runs], [["done", 0, 0], ["x"]])
+      slow.set("enqueue", 4000)
+      const late = yield* Effect.forkChild(queue.enqueue(flow, "y", { id: "b" }), { startImmediately: true })
+      yield* pass(6000, 100)
+      yield* Fiber.join(late)
+      const [state, failures] = yield* tries("b")
+      assert.deepStrictEqual([state, failures, runs], ["done", 0, ["x", "y"]])
+    })))
+
+  it.effect("goes back, untried, where the worker shuts down or is gone before it is stored", () =>
+    Effect.gen(function*() {
+      for (const [slowly, then] of [[300, "queued"], [2500, "running"]] as const) {
+        yield* Effect.scoped(Effect.gen(function*() {
+          const { flow, queue, runs, service, slow, tries } = yield* started()
+          slow.set("enqueue", slowly)
+          const storing = yield* Effect.forkChild(queue.enqueue(flow, "x", { id: "a" }), { startImmediately: true })
+          yield* pass(100)
+          const shutdown = Effect.flatMap(
+            service.shutdown(),
+            (drained) => Effect.map(tries("a"), ([state]) => [drained, state])
+          )
+          const down = yield* Effect.forkChild(shutdown, { startImmediately: true })
+          yield* pass(2000, 100)
+          assert.deepStrictEqual(yield* Fiber.join(down), [{ drained: 0, returned: [], abandoned: [] }, then])
+          yield* pass(600, 100)
+          yield* Fiber.join(storing)
+          assert.deepStrictEqual([yield* tries("a"), runs], [["queued", 0, 0], []])
+        }))
+      }
     }))
 })

@@ -130,13 +130,15 @@ const [early, late] = [
   (some.instantiations - few.instantiations) / 100,
   (many.instantiations - some.instantiations) / 200
 ]
-// The best of three: another program may have been using the machine.
-const seconds = Math.min(many.seconds, measure(400).seconds, measure(400).seconds)
+// The best of three: another program may have been using the machine. A slow one takes long for a single row as well.
+const rounds = Array.from({ length: 3 }, () => ({ one: measure(1).seconds, all: measure(400).seconds }))
+const seconds = Math.min(...rounds.map((it) => it.all))
+const most = Math.max(1, 4 * Math.min(...rounds.map((it) => it.one)))
 if (!(early > 0) || !(late > 0)) faults.push("no instantiations were counted")
 if (!(late <= early * 1.05)) {
   faults.push(`types grow faster than the rows: ${early} instantiations a row up to 200 rows, ${late} up to 400`)
 }
-if (!(seconds < 1)) faults.push(`a flow of 400 rows takes ${seconds} s to check, and may take 1 s`)
+if (!(seconds < most)) faults.push(`a flow of 400 rows takes ${seconds} s to check, and may take ${most} s`)
 
 if (update) {
   const counts: Counts = { complaints: counted, instantiationsPerRow: Math.round(late) }

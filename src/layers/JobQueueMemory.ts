@@ -144,7 +144,7 @@ export const makeStore = (): JobStore.JobStore => {
   }
 
   return {
-    enqueue: (jobs, { maxLength }) =>
+    enqueue: (jobs, { maxLength, taker }) =>
       at((now) => {
         const answers = jobs.map((job): JobStore.Stored => {
           const known = rows.get(job.id)
@@ -183,9 +183,18 @@ export const makeStore = (): JobStore.JobStore => {
             cancelling: false
           }
           rows.set(job.id, row)
-          queue(row, now + delayMs, now)
+          if (taker === undefined) queue(row, now + delayMs, now)
+          else {
+            row.state = "running"
+            row.token = 1
+            row.started = true
+            row.startedAt = now
+            row.workerId = taker.workerId
+            row.leaseUntil = now + taker.leaseMs
+            running.add(row)
+          }
         }
-        return answers
+        return taker === undefined ? answers : answers.map((answer) => answer === "created" ? "taken" : answer)
       }),
 
     claim: (request) =>

@@ -116,6 +116,15 @@ const actor = (store: JobStore, world: World, name: string, seed: number, ms: nu
           () => Effect.sync(() => world.stored.push(...jobs.map((job) => job.id)))
         )
       }),
+      Effect.suspend(() => {
+        const job = { ...someJob(), delayMs: 0 }
+        return Effect.map(store.enqueue([job], { maxLength: 100_000, taker: { workerId: name, leaseMs } }), () => {
+          const taken = { ...job, token: 1, failures: 0, crashes: 0, waitedMs: 0, alone: false }
+          world.stored.push(job.id)
+          world.claimed([taken])
+          held.set(job.id, taken)
+        })
+      }),
       claim,
       claim,
       settle,

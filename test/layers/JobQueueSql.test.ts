@@ -67,6 +67,30 @@ const sqlSuite = (backend: string, database: () => Database) => {
         assert.deepStrictEqual((yield* queue.list()).map((job) => job.id), ["b", "c", "e"])
       }))
 
+    test("within a transaction no worker gets a job before the commit, and none that is rolled back", (table) =>
+      Effect.scoped(Effect.gen(function*() {
+        const queue = yield* JobQueue.JobQueue
+        const sql = yield* SqlClient.SqlClient
+        const worker = yield* Worker.make(lengths)
+        const status = Effect.map(
+          sql<{ state: string }>`SELECT state FROM ${sql(table)} WHERE id = 'a'`,
+          ([row]) => row?.state
+        )
+        // Until the worker has nothing to ask for: then it takes what is enqueued as it is stored.
+        while (!(yield* worker.status).ready) yield* Effect.sleep(5)
+        yield* Effect.sleep(100)
+        for (const end of [Effect.fail("no"), Effect.void]) {
+          yield* Effect.exit(sql.withTransaction(Effect.gen(function*() {
+            yield* queue.enqueue(lengths, "four", { id: "a" })
+            assert.strictEqual(yield* status, "ready")
+            yield* end
+          })))
+        }
+        assert.strictEqual(yield* queue.await(lengths, "a"), 4)
+        const [row] = yield* queue.list()
+        assert.deepStrictEqual([row?.attempts, row?.crashes], [1, 0])
+      })))
+
     it.live("ten who begin at once with an empty database make its tables once", () => {
       const table = names()
       const begin = (i: number) =>
@@ -361,6 +385,11 @@ describe.skipIf(!PostgresServer.available)("with a PostgreSQL server", () => {
         yield* Effect.sleep(300)
         for (let i = 0; i < 20; i++) {
           const before = claims
+          const [a = "", b = ""] = yield* counted.enqueueMany(lengths, [{ input: "x" }, { input: "y" }])
+          yield* Effect.all([counted.await(a), counted.await(b)])
+          yield* Effect.sleep(20)
+          assert.strictEqual(claims - before, 1)
+          // One alone goes to the worker as it is stored.
           yield* counted.await(yield* counted.enqueue(lengths, "x"))
           yield* Effect.sleep(20)
           assert.strictEqual(claims - before, 1)

@@ -323,6 +323,40 @@ export const jobQueueSuite = <E>(
     })
 
     describe("claims and leases", () => {
+      test("a job may be its taker's with the write that stores it: by a claim like any other", () =>
+        Effect.gen(function*() {
+          const store = yield* storeOf
+          const taker = { workerId: "w1", leaseMs: 60_000 }
+          const enqueue = (job: JobStore.NewJob, leaseMs = 60_000) =>
+            Effect.map(
+              store.enqueue([job], { maxLength: 1000, taker: { ...taker, leaseMs } }),
+              (answers) => answers[0]
+            )
+          assert.strictEqual(yield* enqueue(newJob("a")), "taken")
+          assert.strictEqual(yield* enqueue(newJob("a")), "same")
+          assert.strictEqual(yield* enqueue(newJob("a", { payload: "2" })), "conflict")
+          assert.deepStrictEqual(yield* store.claim(ask({ workerId: "w2" })), [])
+          const [record] = yield* store.list({ ids: ["a"], limit: 1 })
+          assert.deepStrictEqual([record?.state, record?.workerId, record?.startedAt], ["running", "w1", record?.runAt])
+          const lease = { id: "a", token: 1 }
+          assert.deepStrictEqual((yield* store.renew([lease], { leaseMs: 60_000, stalledMs: 0 })).lost, [])
+          assert.deepStrictEqual(yield* store.settle([{ ...lease, _tag: "Done", results: "[1]" }]), [true])
+          // Given back, it is anybody's.
+          assert.strictEqual(yield* enqueue(newJob("b")), "taken")
+          assert.strictEqual(yield* store.disown("w1", []), 1)
+          const [claim] = yield* store.claim(ask({ workerId: "w2" }))
+          assert.deepStrictEqual([claim?.id, claim?.failures, claim?.crashes], ["b", 0, 0])
+          assert.deepStrictEqual(yield* store.settle([{ id: "b", token: 1, _tag: "Done", results: "[1]" }]), [false])
+          // Its worker falls silent.
+          assert.strictEqual(yield* enqueue(newJob("c"), 50), "taken")
+          yield* Effect.sleep(80)
+          assert.deepStrictEqual((yield* store.sweep(["echo"])).recovered, ["c"])
+          const [again] = yield* store.claim(ask({ workerId: "w2" }))
+          assert.deepStrictEqual([again?.id, again?.crashes], ["c", 1])
+          const { queued, running } = yield* store.counts
+          assert.deepStrictEqual([queued, running], [0, 2])
+        }))
+
       test("a job is claimed once, and settled once by who holds it", () =>
         Effect.gen(function*() {
           const store = yield* storeOf

@@ -11,6 +11,7 @@ import type { EnqueueOptions, Job, JobFailure, JobFilter, Limits, Service } from
 import type { Filter, JobRecord, JobState, JobStore, NewJob, Stored } from "../../JobStore.ts"
 import type { Meta } from "../../Trace.ts"
 import { codecsOf, type FlowCodecs } from "../schemas.ts"
+import { enqueueIn } from "./handing.ts"
 import { newId } from "./newId.ts"
 import { isId, limitsOf, newJob } from "./options.ts"
 import { exitOf, jsonOf } from "./outcome.ts"
@@ -61,7 +62,7 @@ export const makeQueue: (store: JobStore, limits: Limits) => Effect.Effect<Servi
           const twin = twinIn(made)
           if (twin !== undefined) return Exit.fail(conflict(twin))
           return Effect.flatMap(
-            store.enqueue([...new Map(made.map((job) => [job.id, job])).values()], { maxLength: limits.maxLength }),
+            enqueueIn(store, [...new Map(made.map((job) => [job.id, job])).values()], limits.maxLength),
             (stored) => {
               const refused = stored.findIndex((answer) => answer === "conflict" || answer === "full")
               return refused < 0 ? Exit.succeed(ids) : Exit.fail(refusal(stored[refused]!, made[refused]!, limits))

@@ -2,7 +2,7 @@
  * A worker, at work: it takes jobs, runs each as a trace, keeps their leases, and records how they ended.
  *
  * Three loops: one takes, one renews, one records. Each survives whatever the store does; none waits for another. A job's
- * way through the rooms: `taking` → `running` → `judging` → `recording`, with `leasing` beside it, and `leaving` at the
+ * way through the rooms: `taking` (or `receiving`) → `running` → `judging` → `recording`, with `leasing` beside it, and `leaving` at the
  * worker's end. All of them work on one `state`, and ask the store by way of `asking`.
  */
 import type * as Context from "effect/Context"
@@ -10,8 +10,10 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type { Change, JobStore } from "../../JobStore.ts"
 import type { WorkerEvent } from "../../WorkerEvent.ts"
+import type { Idle } from "./handing.ts"
 import { renewing } from "./worker/leasing.ts"
 import { drain, type Drained } from "./worker/leaving.ts"
+import { receiving } from "./worker/receiving.ts"
 import { recording } from "./worker/recording.ts"
 import { type Phase, type Runner, type Settings, WorkerState } from "./worker/state.ts"
 import { taking } from "./worker/taking.ts"
@@ -21,6 +23,8 @@ export type { Runner, Settings } from "./worker/state.ts"
 export interface WorkerCore {
   /** Each to be run in a fiber of its own. */
   readonly loops: ReadonlyArray<Effect.Effect<void>>
+  /** What is enqueued in this process may come to it at once. */
+  readonly idle: Idle
   readonly phase: () => Phase
   /** Jobs it holds. */
   readonly size: () => number
@@ -44,6 +48,7 @@ export const makeCore = (
   let ending: Fiber.Fiber<Drained> | undefined
   return {
     loops: [taking(worker), renewing(worker), recording(worker)],
+    idle: receiving(worker),
     phase: () => worker.phase,
     size: () => worker.jobs.size,
     available: () => worker.asking.available,

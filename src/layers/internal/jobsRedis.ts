@@ -81,8 +81,8 @@ export const makeStore: (
     const nothing = (filter: JobStore.Filter) => filter.states?.length === 0
 
     return {
-      enqueue: (jobs, { maxLength }) =>
-        run("enqueue", { jobs, maxLength }, (answer) => answer as ReadonlyArray<JobStore.Stored>),
+      enqueue: (jobs, options) =>
+        run("enqueue", { jobs, ...options }, (answer) => answer as ReadonlyArray<JobStore.Stored>),
       claim: (request) =>
         run(
           "claim",

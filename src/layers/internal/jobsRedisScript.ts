@@ -167,10 +167,18 @@ function ops.enqueue()
         'token', 0, 'alone', 0, 'started', 0, 'cancelling', 0, 'enqueued_at', now, 'run_at', now + job.delayMs)
       if job.topic then call('HSET', key, 'topic', job.topic) end
       if job.timeoutMs then call('HSET', key, 'timeout_ms', job.timeoutMs) end
-      if job.delayMs > 0 then move(job.id, 'delayed', now + job.delayMs) else move(job.id, 'ready') end
+      if a.taker then
+        call('HSET', key, 'token', 1, 'started', 1, 'started_at', now, 'worker_id', a.taker.workerId)
+        move(job.id, 'running', now + a.taker.leaseMs)
+        answers[i] = 'taken'
+      elseif job.delayMs > 0 then
+        move(job.id, 'delayed', now + job.delayMs)
+      else
+        move(job.id, 'ready')
+      end
     end
   end
-  tell('ready')
+  if not a.taker then tell('ready') end
   return answers
 end
 

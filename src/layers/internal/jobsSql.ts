@@ -53,7 +53,7 @@ export const makeStore: (
     const tidying = makeTidying(dialect, scope)
     const finding = makeFinding(dialect)
     const batches = new Batches()
-    const enqueue = makeEnqueue(dialect, finding, telling)
+    const enqueue = makeEnqueue(dialect, finding, telling, batches)
     const claim = makeClaim(dialect, finding, batches)
     const leasing = makeLeasing(dialect, finding, batches)
     const settle = makeSettle(dialect, finding, telling, batches)
@@ -71,7 +71,7 @@ export const makeStore: (
         Effect.tapError(() => Effect.sync(telling.rearm))
       )
     return {
-      enqueue: (jobs, { maxLength }) => run("enqueue", enqueue(jobs, maxLength)),
+      enqueue: (jobs, options) => run("enqueue", enqueue(jobs, options)),
       claim: (request) =>
         Effect.tap(run("claim", claim(request)), (jobs) => Effect.sync(() => tidying.claimed(jobs.length))),
       start: (lease) => run("start", leasing.start(lease)),

@@ -30,7 +30,7 @@ export const drain = (worker: WorkerState, grace: number): Effect.Effect<Drained
       stop(worker, job, { _tag: "Shutdown" })
     }
     // A claim that is under way may still bring jobs, which go back as well.
-    if (worker.jobs.size > 0 || worker.claiming) yield* emptyWithin(worker, interruptWithin, true)
+    if (worker.jobs.size > 0 || mayCome(worker)) yield* emptyWithin(worker, interruptWithin, true)
     if (worker.pending.length > 0) yield* emptyWithin(worker, recordWithin)
     worker.phase = "Stopped"
     const abandoned = [...worker.jobs.keys()]
@@ -43,10 +43,12 @@ export const drain = (worker: WorkerState, grace: number): Effect.Effect<Drained
 
 // ----------------------------------------------------------------------------------------------------------- internals
 
+const mayCome = (worker: WorkerState): boolean => worker.claiming || worker.promised > 0
+
 const emptyWithin = (worker: WorkerState, ms: number, claimed = false): Effect.Effect<void> =>
   Effect.gen(function*() {
     const until = worker.now() + ms
-    while (worker.jobs.size > 0 || claimed && worker.claiming) {
+    while (worker.jobs.size > 0 || claimed && mayCome(worker)) {
       const left = until - worker.now()
       if (left <= 0) return
       yield* worker.emptied.waitFor(left)

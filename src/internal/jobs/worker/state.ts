@@ -106,6 +106,8 @@ export class WorkerState {
   lostClaim = false
   /** A claim is under way: what it gives is this worker's, whatever happens meanwhile. */
   claiming = false
+  /** Places that are kept for jobs that are being stored. */
+  promised = 0
   cancelAsked = false
   readonly taking: Signal = new Signal()
   readonly renewing: Signal = new Signal()

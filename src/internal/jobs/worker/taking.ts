@@ -45,6 +45,8 @@ export const taking = (worker: WorkerState): Effect.Effect<void> => {
       return yield* worker.taking.wait
     }
     if (worker.lostClaim) {
+      // What is being stored for it may be there by now, and is not to be given back.
+      if (worker.promised > 0) return yield* worker.taking.wait
       yield* asking.ask("disown", store.disown(id, [...worker.jobs.keys()]))
       worker.lostClaim = false
     }
@@ -101,12 +103,13 @@ export const taking = (worker: WorkerState): Effect.Effect<void> => {
 const hesitation = (vain: number, poll: number): number => Math.min(poll / 2, 5 * 2 ** Math.min(vain, 16))
 const fewVain = 3
 
-const placesFree = (worker: WorkerState): number => {
+/** Places that nobody has, and that nothing that is suspected of killing its process keeps empty. */
+export const placesFree = (worker: WorkerState): number => {
   const { concurrency } = worker.settings
   for (const job of worker.jobs.values()) if (job.stage === "Held" || job.claim.alone) return 0
   const places = concurrency + placesAhead(worker)
   // Outcomes that wait for the store take room too, or a store that only reads would let them pile up.
-  const free = Math.min(places - worker.busy - worker.ahead.length, 2 * places - worker.jobs.size)
+  const free = Math.min(places - worker.busy - worker.promised - worker.ahead.length, 2 * places - worker.jobs.size)
   // Ahead, jobs are claimed by the hundred or not at all.
   return places > concurrency && free < places / 4 && worker.jobs.size > 0 ? 0 : free
 }
@@ -146,7 +149,8 @@ const tookBack = (
   )
 }
 
-const take = (worker: WorkerState, claim: Claim, asked: number, came: number): void => {
+/** A claim has come. */
+export const take = (worker: WorkerState, claim: Claim, asked: number, came: number): void => {
   const known = worker.jobs.get(claim.id)
   const job: Running = {
     claim,

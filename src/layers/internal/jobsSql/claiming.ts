@@ -3,13 +3,13 @@ import * as Effect from "effect/Effect"
 import type * as SqlError from "effect/sql/SqlError"
 import * as JobStore from "../../../JobStore.ts"
 import type { Batches } from "./batches.ts"
-import { arrayOf, type Dialect } from "./dialect.ts"
+import type { Dialect } from "./dialect.ts"
 import type { Finding } from "./finding.ts"
 import { toClaim } from "./rows.ts"
 
 export const makeClaim = (
-  { among, claims, client, greatest, isPg, locked, now, ready, sql, t, table }: Dialect,
-  { running, waiting }: Finding,
+  { among, client, greatest, isPg, locked, now, ready, sql, t, table }: Dialect,
+  { running, thenRunning, waiting }: Finding,
   batches: Batches
 ): (request: JobStore.ClaimRequest) => Effect.Effect<ReadonlyArray<JobStore.Claim>, SqlError.SqlError> => {
   let seen = 1
@@ -67,12 +67,7 @@ export const makeClaim = (
           DELETE FROM ${ready} WHERE ctid = ANY(ARRAY(SELECT place FROM chosen)) RETURNING seq
         ), claimed AS (
           ${claiming} WHERE seq = ANY(ARRAY(SELECT seq FROM taken)) AND state = 'ready' RETURNING ${columns}, lease_until
-        ), noted AS (
-          INSERT INTO ${claims} (worker_id, lease_until, jobs)
-          SELECT ${workerId}, min(lease_until), array_agg(seq) FROM claimed HAVING count(*) > 0 RETURNING n
-        ), forgotten AS (
-          DELETE FROM ${claims} WHERE n = ANY(${arrayOf(batches.over())}::bigint[])
-        )
+        )${thenRunning("claimed", workerId, batches.over())}
         SELECT claimed.*, noted.n FROM claimed CROSS JOIN noted`
       : sql`${chosen} ${claiming} WHERE seq IN (SELECT seq FROM chosen) RETURNING ${columns}`
     // Two claimers that count at once would each let in what only one may.

@@ -2,17 +2,18 @@
 import * as Effect from "effect/Effect"
 import type * as SqlError from "effect/sql/SqlError"
 import type * as JobStore from "../../../JobStore.ts"
+import type { Batches } from "./batches.ts"
 import type { Dialect } from "./dialect.ts"
 import type { Finding } from "./finding.ts"
 import type { Telling } from "./telling.ts"
 
 export const makeEnqueue = (
-  { client, given, isPg, now, sql, t }: Dialect,
-  { queued, thenReady }: Finding,
-  { newWord, notifyFor, tellLater, withTold }: Telling
+  { client, given, inTransaction, isPg, now, sql, t }: Dialect,
+  { queued, thenReady, thenRunning }: Finding,
+  { newWord, notifyFor, tellLater, withTold }: Telling,
+  batches: Batches
 ): (
-  jobs: ReadonlyArray<JobStore.NewJob>,
-  maxLength: number
+  ...args: Parameters<JobStore.JobStore["enqueue"]>
 ) => Effect.Effect<ReadonlyArray<JobStore.Stored>, SqlError.SqlError> => {
   const lengthOf = sql<{ n: number }>`SELECT count(*) AS n FROM (${queued}) AS q`
   let length = 0
@@ -45,7 +46,7 @@ export const makeEnqueue = (
       }
     )
 
-  const insert = (jobs: ReadonlyArray<JobStore.NewJob>, word: string) => {
+  const insert = (jobs: ReadonlyArray<JobStore.NewJob>, word: string, taker: JobStore.Taker | undefined) => {
     const rows = jobs.map((job, i) => ({
       i,
       id: job.id,
@@ -72,57 +73,76 @@ export const makeEnqueue = (
       timeout_ms: "bigint",
       delay_ms: "bigint"
     })
+    const [columns, values] = taker === undefined
+      ? [sql``, sql``]
+      : [
+        sql`, token, started, started_at, worker_id, lease_until`,
+        sql`, 1, 1, clock.at, ${taker.workerId}, clock.at + ${taker.leaseMs}`
+      ]
+    const state = taker === undefined ? sql`CASE WHEN g.delay_ms > 0 THEN 'delayed' ELSE 'ready' END` : sql`'running'`
     const inserted = sql`
-      INSERT INTO ${t} (id, flow, payload, tenant, topic, priority, meta, max_attempts, timeout_ms, state, enqueued_at, run_at)
-      SELECT g.id, g.flow, g.payload, g.tenant, g.topic, g.priority, g.meta, g.max_attempts, g.timeout_ms,
-        CASE WHEN g.delay_ms > 0 THEN 'delayed' ELSE 'ready' END, clock.at, clock.at + g.delay_ms
+      INSERT INTO ${t} (id, flow, payload, tenant, topic, priority, meta, max_attempts, timeout_ms, state, enqueued_at, run_at
+        ${columns})
+      SELECT g.id, g.flow, g.payload, g.tenant, g.topic, g.priority, g.meta, g.max_attempts, g.timeout_ms, ${state},
+        clock.at, clock.at + g.delay_ms ${values}
       FROM ${from} CROSS JOIN (SELECT ${now} AS at) AS clock WHERE true ORDER BY g.i
       ON CONFLICT (id) DO NOTHING RETURNING id`
-    return isPg
-      ? sql<{ id: string }>`WITH stored AS (${inserted}, seq, flow, tenant, priority, state) ${thenReady("stored")} ${
+    if (!isPg) return sql<Inserted>`${inserted}`
+    return taker === undefined
+      ? sql<Inserted>`WITH stored AS (${inserted}, seq, flow, tenant, priority, state) ${thenReady("stored")} ${
         notifyFor("stored", "ready", word)
       } SELECT stored.id FROM ${withTold("stored")}`
-      : sql<{ id: string }>`${inserted}`
+      : sql<Inserted>`WITH stored AS (${inserted}, seq, lease_until) ${
+        thenRunning("stored", taker.workerId, batches.over())
+      } SELECT stored.id, noted.n FROM stored CROSS JOIN noted`
   }
 
-  const enqueue = (jobs: ReadonlyArray<JobStore.NewJob>, maxLength: number, word: string) =>
+  const enqueue = (
+    jobs: ReadonlyArray<JobStore.NewJob>,
+    maxLength: number,
+    word: string,
+    taker: JobStore.Taker | undefined
+  ) =>
     Effect.gen(function*() {
       if (!(yield* hasRoom(jobs.length, maxLength))) {
         const answers = yield* compare(jobs)
         const missing = answers.filter((answer) => answer === undefined).length
         if (missing > 0 && length + missing > maxLength) return answers.map((answer) => answer ?? "full")
       }
-      const ids = new Set((yield* insert(jobs, word)).map((row) => row.id))
-      length += ids.size
-      if (ids.size === jobs.length) return jobs.map((): JobStore.Stored => "created")
+      const rows = yield* insert(jobs, word, taker)
+      for (const { id, n } of rows) if (n !== undefined) batches.began(Number(n), [{ id, token: 1 }])
+      const ids = new Set(rows.map((row) => row.id))
+      const stored = taker === undefined ? "created" : "taken"
+      if (taker === undefined) length += ids.size
+      if (ids.size === jobs.length) return jobs.map((): JobStore.Stored => stored)
       const answers = yield* compare(jobs)
       // One that was there and is gone again was purged in between: it is said to be full, to be tried again.
-      return jobs.map((job, i): JobStore.Stored => ids.has(job.id) ? "created" : answers[i] ?? "full")
+      return jobs.map((job, i): JobStore.Stored => ids.has(job.id) ? stored : answers[i] ?? "full")
     })
 
   const refused = (answers: ReadonlyArray<JobStore.Stored>) => answers.includes("conflict") || answers.includes("full")
   /** Several jobs are stored all or none: what was stored before a refusal is rolled back. */
   const enqueueAll = (jobs: ReadonlyArray<JobStore.NewJob>, maxLength: number, word: string) =>
-    jobs.length === 1
-      ? enqueue(jobs, maxLength, word)
-      : client.withTransaction(
-        Effect.filterOrFail(
-          enqueue(jobs, maxLength, word),
-          (answers) => !refused(answers),
-          (answers) => new Refusal(answers)
-        )
-      ).pipe(
-        Effect.catchIf(
-          (error): error is Refusal => error instanceof Refusal,
-          (error) => Effect.succeed(error.answers)
-        )
+    client.withTransaction(
+      Effect.filterOrFail(
+        enqueue(jobs, maxLength, word, undefined),
+        (answers) => !refused(answers),
+        (answers) => new Refusal(answers)
       )
+    ).pipe(
+      Effect.catchIf(
+        (error): error is Refusal => error instanceof Refusal,
+        (error) => Effect.succeed(error.answers)
+      )
+    )
 
-  return (jobs, maxLength) =>
-    Effect.suspend(() => {
+  return (jobs, { maxLength, taker }) =>
+    Effect.flatMap(inTransaction, (inside) => {
       const word = newWord()
       return Effect.tap(
-        enqueueAll(jobs, maxLength, word),
+        jobs.length > 1
+          ? enqueueAll(jobs, maxLength, word)
+          : enqueue(jobs, maxLength, word, inside ? undefined : taker),
         (answers) => answers.includes("created") ? tellLater("ready", word) : Effect.void
       )
     })
@@ -136,4 +156,10 @@ class Refusal {
   constructor(answers: ReadonlyArray<JobStore.Stored>) {
     this.answers = answers
   }
+}
+
+interface Inserted {
+  readonly id: string
+  /** Its claim, in PostgreSQL. */
+  readonly n?: unknown
 }

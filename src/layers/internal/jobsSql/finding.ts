@@ -5,7 +5,7 @@
  * job's state there keeps to one order: first its row in `_ready`, then its own.
  */
 import type * as Statement from "effect/sql/Statement"
-import type { Dialect } from "./dialect.ts"
+import { arrayOf, type Dialect } from "./dialect.ts"
 import type { Row } from "./rows.ts"
 
 export interface Finding {
@@ -25,6 +25,11 @@ export interface Finding {
   readonly returning: (update: Statement.Fragment) => Statement.Statement<Row>
   /** For the end of a PostgreSQL `WITH`: what `source` has made ready can be claimed. It has `state`, and a row's names. */
   readonly thenReady: (source: string) => Statement.Fragment
+  /**
+   * For a PostgreSQL `WITH`: jobs that a worker claims, with `seq` and `lease_until`, are named by a row, `noted.n`. Rows
+   * of claims that are over go.
+   */
+  readonly thenRunning: (source: string, workerId: string, over: ReadonlyArray<number>) => Statement.Fragment
   /** For a PostgreSQL `WITH`: these jobs, a `SELECT` of `seq`, can't be claimed any more. */
   readonly notReady: (seqs: Statement.Fragment) => Statement.Fragment
 }
@@ -58,6 +63,13 @@ export const makeFinding = ({ claims, isPg, ready, sql, t }: Dialect): Finding =
         } SELECT id, token, state FROM changed`
         : sql<Row>`${update} RETURNING id, token, state`,
     thenReady,
+    thenRunning: (source, workerId, over) =>
+      sql`, noted AS (
+          INSERT INTO ${claims} (worker_id, lease_until, jobs)
+          SELECT ${workerId}, min(lease_until), array_agg(seq) FROM ${sql(source)} HAVING count(*) > 0 RETURNING n
+        ), forgotten AS (
+          DELETE FROM ${claims} WHERE n = ANY(${arrayOf(over)}::bigint[])
+        )`,
     notReady: (seqs) =>
       sql`gone AS (
         DELETE FROM ${ready} w USING ${t} j
