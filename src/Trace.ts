@@ -7,6 +7,7 @@
  *
  * A `traceId` is not an OpenTelemetry trace id; spans carry it as `penguiflow.trace_id`.
  */
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import type * as Schema from "effect/Schema"
 
@@ -64,3 +65,45 @@ const TraceBase: Context.ServiceClass<CurrentTrace, "penguiflow/Trace/CurrentTra
  * ```
  */
 export class CurrentTrace extends TraceBase {}
+
+/** Where a trace failed: of a node's own error, which knows nothing of nodes. */
+export interface FailedAt {
+  readonly node: string
+  /** Which try of the node, from 1. */
+  readonly attempt: number
+}
+
+const FailedAtBase: Context.ServiceClass<FailedAtNote, "penguiflow/Trace/FailedAt", FailedAt> = Context.Service<
+  FailedAtNote,
+  FailedAt
+>()("penguiflow/Trace/FailedAt")
+
+/** What the runtime annotates the cause of a failed trace with; {@link failedAt} reads it. */
+export class FailedAtNote extends FailedAtBase {}
+
+/**
+ * The node at which a trace failed, from the cause of its failure; undefined where it was no node, as when a trace was
+ * cancelled while it waited.
+ *
+ * @example
+ * ```ts runnable
+ * import { Effect, Schema } from "effect"
+ * import { Flow, Node, Trace } from "penguiflow"
+ *
+ * class Busy extends Schema.TaggedError<Busy>()("Busy", {}) {}
+ * const fetch = Node.make("fetch", {
+ *   input: Schema.String,
+ *   output: Schema.String,
+ *   error: Busy,
+ *   run: () => Effect.fail(new Busy())
+ * })
+ * const flow = Flow.make("fetching", [fetch.to()])
+ * const where = Flow.run(flow, "x").pipe(
+ *   Effect.as("nowhere"),
+ *   Effect.catchCause((cause) => Effect.succeed(Trace.failedAt(cause)?.node))
+ * )
+ * await Effect.runPromise(where) // => "fetch"
+ * ```
+ */
+export const failedAt = (cause: Cause.Cause<unknown>): FailedAt | undefined =>
+  Context.getOrUndefined(Cause.annotations(cause), FailedAtNote)

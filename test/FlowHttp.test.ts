@@ -316,7 +316,11 @@ describe("FlowHttp", () => {
             body: JSON.stringify({ ...order, id: "refused" })
           })
         )
-        assert.deepStrictEqual(sent.map(({ data, event }) => [event, data.code]), [["error", "Refused"]])
+        assert.deepStrictEqual(sent.map(({ data, event }) => [event, data.code, data.node]), [[
+          "error",
+          "Refused",
+          "sum"
+        ]])
       }).pipe(Effect.scoped))
 
     it.live("that is left cancels its trace, and its finalizers run", () =>

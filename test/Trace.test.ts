@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Schema } from "effect"
+import { Cause, Effect, Exit, Fiber, Schedule, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { Flow, FlowRuntime, Loop, Node, Router, Trace } from "penguiflow"
 import { add, failing, number } from "./utils/nodes.ts"
@@ -114,5 +114,44 @@ describe("Trace.CurrentTrace", () => {
       yield* runtime.run(1)
       yield* runtime.emit(2)
       assert.deepStrictEqual((yield* runtime.fetch).headers, { tenant: "default", priority: 0 })
+    }))
+})
+
+describe("Trace.failedAt", () => {
+  it.effect("names the node and the try of a failure that knows nothing of nodes, and of a defect", () =>
+    Effect.gen(function*() {
+      const where = <E>(flow: Flow.Flow<string, number, number, E, never, never>) =>
+        Effect.gen(function*() {
+          const runtime = yield* FlowRuntime.make(flow)
+          const ways: ReadonlyArray<Exit.Exit<unknown, unknown>> = [
+            yield* Effect.exit(runtime.run(1)),
+            yield* Effect.exit(runtime.runAll(1)),
+            yield* Effect.exit(Stream.runDrain(runtime.stream(1))),
+            yield* Effect.flatMap(runtime.emit(1), () => Effect.map(runtime.fetch, ({ exit }) => exit))
+          ]
+          return ways.map((exit) => Exit.isFailure(exit) ? Trace.failedAt(exit.cause) : undefined)
+        })
+      const inner = Flow.make("inner", [failing("bad").to()])
+      const all = (node: string, attempt: number) => Array.from({ length: 4 }, () => ({ node, attempt }))
+      assert.deepStrictEqual(
+        yield* where(Flow.make("f", [add("a", 1).to(Node.withPolicy(failing("bad"), { retry: Schedule.recurs(2) }))])),
+        all("bad", 3)
+      )
+      assert.deepStrictEqual(
+        yield* where(Flow.make("f", [number("dies", () => Effect.die("no")).to()])),
+        all("dies", 1)
+      )
+      assert.deepStrictEqual(yield* where(Flow.make("f", [Node.fromFlow(inner).to()])), all("inner/bad", 1))
+    }))
+
+  it.effect("is nothing where no node has failed", () =>
+    Effect.gen(function*() {
+      assert.isUndefined(Trace.failedAt(Cause.fail("no")))
+      const runtime = yield* FlowRuntime.make(Flow.make("f", [number("waits", () => Effect.never).to()]))
+      const fiber = yield* Effect.forkChild(runtime.run(1, { traceId: "t" }), { startImmediately: true })
+      yield* runtime.cancel("t")
+      const exit = yield* Fiber.await(fiber)
+      assert.isTrue(Exit.isFailure(exit))
+      assert.isUndefined(Exit.isFailure(exit) ? Trace.failedAt(exit.cause) : undefined)
     }))
 })

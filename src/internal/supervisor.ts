@@ -2,6 +2,7 @@
  * The supervisor: takes messages, starts a trace for each while there is room, knows them by their ids, and turns every
  * end into exactly one outcome.
  */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -13,7 +14,7 @@ import * as Semaphore from "effect/Semaphore"
 import { FlowError, type FlowErrorReason } from "../FlowError.ts"
 import type { FlowObserver } from "../FlowObserver.ts"
 import type { Options, RunOptions } from "../FlowRuntime.ts"
-import { CurrentTrace } from "../Trace.ts"
+import { CurrentTrace, FailedAtNote } from "../Trace.ts"
 import { AttemptScope } from "./attemptScope.ts"
 import { closeScopes, compensate } from "./compensate.ts"
 import { answered, type AnyEffect } from "./effects.ts"
@@ -291,12 +292,12 @@ export class Supervisor {
       const incomplete = joinIncomplete(trace, trace.frame)
       return incomplete === undefined ? Exit.succeed(trace.frame.values) : Exit.fail(incomplete)
     }
+    const { failedAt } = trace
     const failure = failureOf(exit.cause)
-    return Exit.fail(
-      "error" in failure
-        ? failure.error
-        : this.nodeDied(trace, trace.failedAt?.node, trace.failedAt?.attempt, failure.defect)
+    const cause = Cause.fail(
+      "error" in failure ? failure.error : this.nodeDied(trace, failedAt?.node, failedAt?.attempt, failure.defect)
     )
+    return Exit.failCause(failedAt === undefined ? cause : Cause.annotate(cause, Context.make(FailedAtNote, failedAt)))
   }
 
   /** What becomes of a defect. */

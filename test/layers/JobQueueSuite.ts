@@ -785,8 +785,8 @@ export const jobQueueSuite = <E>(
           assert.strictEqual(error._tag === "Refused" ? error.why : "", "because")
           const job = yield* queue.get(id)
           assert.deepStrictEqual(
-            [job?.state, job?.failure?.code, job?.failures, job?.failure?.error],
-            ["dead", "Refused", 1, { _tag: "Refused", why: "because", token: "<redacted>" }]
+            [job?.state, job?.failure?.code, job?.failure?.node, job?.failures, job?.failure?.error],
+            ["dead", "Refused", "only", 1, { _tag: "Refused", why: "because", token: "<redacted>" }]
           )
           assert.notInclude(JSON.stringify(yield* queue.store.list({ limit: 1 })), "s3cret")
         }))

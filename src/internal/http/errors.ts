@@ -5,6 +5,7 @@ import * as Schema from "effect/Schema"
 import { type FlowError, type FlowErrorCode, isFlowError } from "../../FlowError.ts"
 import { isJobError, type JobError, type JobErrorCode } from "../../JobError.ts"
 import type { ReportsError } from "../../Migration.ts"
+import { failedAt } from "../../Trace.ts"
 import { TraceStoreError } from "../../TraceStore.ts"
 import { oneLine } from "../cli/text.ts"
 import type { FlowCodecs } from "../schemas.ts"
@@ -63,7 +64,6 @@ export const toResponse = (refused: Refusal): Response.HttpServerResponse =>
 /** What of a trace is known where it failed. */
 export interface Failed {
   readonly traceId: string
-  readonly node: string | undefined
   readonly codecs: FlowCodecs
   /** Whether a node of this name gets the message itself. */
   readonly isIngress: (node: string) => boolean
@@ -75,7 +75,7 @@ export const ofTrace = (cause: Cause.Cause<unknown>, failed: Failed): Refusal =>
     return refusal(503, "INTERRUPTED", "The server stopped the trace before it ended", { traceId: failed.traceId })
   }
   const error = Cause.squash(cause)
-  const node = (isFlowError(error) ? error.node : undefined) ?? failed.node
+  const node = (isFlowError(error) ? error.node : undefined) ?? failedAt(cause)?.node
   const where = { traceId: failed.traceId, ...(node === undefined ? {} : { node }) }
   if (isFlowError(error)) return ofFlowError(error, node, failed, where)
   if (Cause.hasDies(cause) && !Cause.hasFails(cause)) return died(where)

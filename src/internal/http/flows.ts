@@ -74,16 +74,12 @@ export const run = (hosting: Hosting, name: string, asked: Asked, request: HttpS
     const options = yield* optionsOf(hosting, asked)
     const input = yield* inputOf(hosting, running, request)
     const { traceId } = options
-    const outcome = yield* Effect.catchCause(
-      continued(request, running.run(input, options)),
-      (cause) => Effect.fail(ofTrace(cause, { ...running, traceId, node: undefined }))
+    const given = yield* Effect.catchCause(
+      continued(request, running.runtime.runAll(input, options)),
+      (cause) => Effect.fail(ofTrace(cause, { ...running, traceId }))
     )
-    const { exit, failedAt } = outcome
-    if (exit._tag === "Failure") {
-      return yield* Effect.fail(ofTrace(exit.cause, { ...running, traceId, node: failedAt?.node }))
-    }
     const results: Array<unknown> = []
-    for (const result of exit.value) {
+    for (const result of given) {
       const encoded = running.codecs.encodeResult(result)
       if (encoded._tag === "Failure") {
         return yield* Effect.fail(

@@ -1,12 +1,9 @@
-/** The flows that are served, running: a runtime for each, and one way to run a message to its outcome. */
+/** The flows that are served, running: a runtime for each, and what is told of it. */
 import type * as Context from "effect/Context"
-import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import type { Any, Flow } from "../../Flow.ts"
-import type { FlowError } from "../../FlowError.ts"
 import type * as FlowRuntime from "../../FlowRuntime.ts"
 import { type EncodePart, encodePartOf } from "../cli/parts.ts"
 import { graphOf } from "../graph.ts"
@@ -16,8 +13,6 @@ import { codecsOf, type FlowCodecs, ingressOf, type JsonSchema, jsonSchemasOf } 
 
 type AnyFlow = Flow<string, unknown, unknown, unknown, unknown, unknown>
 type Runtime = FlowRuntime.FlowRuntime<unknown, unknown, unknown, unknown>
-/** How a trace of whatever flow ended. */
-export type Outcome = FlowRuntime.Outcome<unknown, unknown>
 
 /** A flow that is served. */
 export interface Running {
@@ -31,11 +26,6 @@ export interface Running {
   readonly runtime: Runtime
   /** How many traces may be open, those that wait for admission included. */
   readonly mostOpen: number
-  /** Runs a message to its outcome; interrupting it cancels the trace and waits for its finalizers. */
-  readonly run: (
-    input: unknown,
-    options: FlowRuntime.RunOptions & { readonly traceId: string }
-  ) => Effect.Effect<Outcome, FlowError>
   /** The flow's services. */
   readonly context: Context.Context<never>
 }
@@ -53,7 +43,6 @@ export const start = (flow: Any, options: RunningOptions): Effect.Effect<Running
     // What the flow needs is in the context: the layer's type says so.
     const known = flow as unknown as Flow<string, unknown, unknown, unknown, never, unknown>
     const context = yield* Effect.context<never>()
-    const scope = yield* Effect.scope
     const bounds = { maxInFlight: options.maxInFlight, interruptGrace: options.interruptGrace }
     const runtime: Runtime = yield* recordedWhereKept(known, bounds)
     const plan = planOf(known)
@@ -68,54 +57,11 @@ export const start = (flow: Any, options: RunningOptions): Effect.Effect<Running
       isIngress: (node) => ingress.has(node) || ingress.has(node.split("/")[0]!),
       runtime,
       mostOpen: options.maxInFlight + options.maxWaiting,
-      run: yield* runnerOf(runtime, scope),
       context
     }
   })
 
 // ----------------------------------------------------------------------------------------------------------- internals
-
-/** Outcomes come in whatever order; each is handed to whoever waits for it. */
-const runnerOf = (runtime: Runtime, scope: Scope.Scope): Effect.Effect<Running["run"]> => {
-  // Several of one id: an id is free again once its trace has ended, and they end in the order in which they began.
-  const waiting = new Map<string, Array<Deferred.Deferred<Outcome>>>()
-  const leave = (traceId: string, waiter: Deferred.Deferred<Outcome>) => {
-    const rest = waiting.get(traceId)?.filter((other) => other !== waiter) ?? []
-    if (rest.length === 0) waiting.delete(traceId)
-    else waiting.set(traceId, rest)
-  }
-  const collect = runtime.fetch.pipe(
-    Effect.tap((outcome) =>
-      Effect.sync(() => {
-        const [waiter] = waiting.get(outcome.traceId) ?? []
-        if (waiter === undefined) return
-        leave(outcome.traceId, waiter)
-        Deferred.doneUnsafe(waiter, Exit.succeed(outcome))
-      })
-    ),
-    Effect.forever,
-    Effect.ignore
-  )
-  const run: Running["run"] = (input, options) =>
-    Effect.suspend(() => {
-      const { traceId } = options
-      const waiter = Deferred.makeUnsafe<Outcome>()
-      const waiters = waiting.get(traceId)
-      if (waiters === undefined) waiting.set(traceId, [waiter])
-      else waiters.push(waiter)
-      return Effect.uninterruptibleMask((restore) =>
-        Effect.flatMap(
-          Effect.onError(restore(runtime.emit(input, options)), () => Effect.sync(() => leave(traceId, waiter))),
-          () =>
-            Effect.onInterrupt(
-              restore(Deferred.await(waiter)),
-              () => runtime.cancel(traceId, "its caller left")
-            )
-        )
-      )
-    })
-  return Effect.as(Effect.forkIn(collect, scope), run)
-}
 
 /** The nodes as events name them, those inside of subflows and of `forEach` included. */
 const nodesOf = (plan: Plan): Running["nodes"] => {

@@ -222,6 +222,6 @@ const endOf = (
       traceId,
       node: error.node
     })
-    : ofTrace(exit.cause as Cause.Cause<FlowError>, { ...running, traceId, node: undefined })
+    : ofTrace(exit.cause as Cause.Cause<FlowError>, { ...running, traceId })
   return ["error", jsonText(refused.body) ?? "{}"]
 }

@@ -35,8 +35,8 @@ export const jobFailure = (
   attempt: number
 ): Failure => ({ code, message: clean(message), node: undefined, attempt, detail: detailOf(reason), kind: "job" })
 
-/** What a trace failed with, as it is stored. `at` is where, where that is known. */
-export const failureIn = (error: unknown, codecs: FlowCodecs, attempt: number): Failure => {
+/** What a trace failed with, as it is stored; `node` is where, where the error itself does not know. */
+export const failureIn = (error: unknown, node: string | undefined, codecs: FlowCodecs, attempt: number): Failure => {
   if (error instanceof FlowError) {
     return {
       code: error.code,
@@ -51,7 +51,7 @@ export const failureIn = (error: unknown, codecs: FlowCodecs, attempt: number): 
   return {
     code: clean(tagOf(error)).slice(0, 255),
     message: clean(messageOf(error)),
-    node: undefined,
+    node,
     attempt,
     detail: encoded._tag === "Success" ? detailOf(encoded.value) : undefined,
     kind: "node"

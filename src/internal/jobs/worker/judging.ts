@@ -1,4 +1,5 @@
 /** How a try ended, as it is to be recorded: done, to be tried again, dead, cancelled, or given back. */
+import type * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
@@ -7,6 +8,7 @@ import * as Schedule from "effect/Schedule"
 import { FlowError } from "../../../FlowError.ts"
 import { JobError } from "../../../JobError.ts"
 import type { Claim, Failure, Settlement } from "../../../JobStore.ts"
+import { failedAt } from "../../../Trace.ts"
 import type { FlowCodecs } from "../../schemas.ts"
 import { cancelWords, errorOf, failureIn, jobFailure, storeResults } from "../outcome.ts"
 import { attemptOf, leaseOf, type Running, type Settings, type Stop } from "./state.ts"
@@ -31,7 +33,7 @@ export const settlementOf = (
   if (error instanceof FlowError && error.code === "DUPLICATE_TRACE") {
     return { ...leaseOf(claim), _tag: "Returned", delayMs: 1000 }
   }
-  return afterFailure(claim, error, codecs, settings)
+  return afterFailure(claim, exit.cause, codecs, settings)
 }
 
 /** Of a job that was stopped. */
@@ -56,8 +58,15 @@ export const afterStop = (claim: Claim, stop: Stop, settings: Settings): Settlem
 }
 
 /** Of a job that failed. */
-export const afterFailure = (claim: Claim, error: unknown, codecs: FlowCodecs, settings: Settings): Settlement =>
-  retryOrDie(claim, error, failureIn(error, codecs, attemptOf(claim)), settings)
+export const afterFailure = (
+  claim: Claim,
+  cause: Cause.Cause<unknown>,
+  codecs: FlowCodecs,
+  settings: Settings
+): Settlement => {
+  const error = errorOf(cause)
+  return retryOrDie(claim, error, failureIn(error, failedAt(cause)?.node, codecs, attemptOf(claim)), settings)
+}
 
 /** Of a job whose payload is not what its flow takes any more. */
 export const undecodable = (claim: Claim, issue: string): Settlement => {

@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import type { Claim, Settlement } from "../../../JobStore.ts"
 import type { Meta } from "../../../Trace.ts"
 import { spanIn } from "../../traceparent.ts"
-import { errorOf, jsonOf } from "../outcome.ts"
+import { jsonOf } from "../outcome.ts"
 import { afterFailure, afterStop, settlementOf, undecodable } from "./judging.ts"
 import { attemptOf, leaseOf, type Runner, type Running, type Stop, type WorkerState } from "./state.ts"
 
@@ -27,10 +27,9 @@ export const begin = (worker: WorkerState, job: Running): void => {
   const waitedMs = job.claim.waitedMs + Math.max(0, Math.round(job.startedAt - claimedAt))
   worker.busy++
   const runner = worker.runners.get(job.claim.flow)!
-  const failed = (error: unknown) => afterFailure(job.claim, error, runner.codecs, worker.settings)
   Effect.runForkWith(worker.context)(Effect.catchCause(
     run(worker, job, runner, waitedMs),
-    (cause) => Effect.sync(() => end(worker, job, failed(errorOf(cause))))
+    (cause) => Effect.sync(() => end(worker, job, afterFailure(job.claim, cause, runner.codecs, worker.settings)))
   ))
 }
 
