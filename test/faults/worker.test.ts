@@ -46,6 +46,18 @@ describe.skipIf(!Postgres.available)("workers over PostgreSQL", () => {
       assert.isAtMost(it.lastTakeoverMsAfterLastKill, 1000 + 5000)
     }))
 
+  it.live("killed at what they enqueued themselves: nothing is lost, and their deaths are nobody's fault", () =>
+    Effect.gen(function*() {
+      const it = yield* Scenarios.feedersKilled(yield* fresh, { kills: 3, feedMs: 20, lease: 1000 })
+      assert.isAbove(it.handed, 20)
+      assert.isAbove(it.stored, 20)
+      assert.deepStrictEqual(
+        { notDone: it.notDone, lost: it.lost, dead: it.dead, twice: it.twice, overlaps: it.overlaps },
+        { notDone: 0, lost: 0, dead: 0, twice: 0, overlaps: 0 }
+      )
+      assert.isAbove(it.rerun, 0)
+    }))
+
   it.live("frozen for longer than its lease: taken over, and the awakened one learns it and records nothing", () =>
     Effect.gen(function*() {
       const it = yield* Scenarios.frozen(yield* fresh, 1000)

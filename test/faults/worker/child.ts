@@ -1,5 +1,6 @@
 /** A worker process for the fault tests: `node child.ts '{"url":…}'`. Says READY, and events as lines of JSON. */
 import { Effect, Layer, Redacted, Schedule, Stream } from "effect"
+import * as JobQueue from "penguiflow/JobQueue"
 import * as JobQueueSql from "penguiflow/layers/JobQueueSql"
 import * as Postgres from "penguiflow/layers/Postgres"
 import * as Sqlite from "penguiflow/layers/Sqlite"
@@ -14,13 +15,25 @@ export interface Config {
   readonly concurrency: number
   readonly lease: number
   readonly grace: number
+  /** Milliseconds between jobs that it enqueues itself. */
+  readonly feedMs?: number | undefined
 }
 
-const { concurrency, grace, lease, ledger, url }: Config = JSON.parse(process.argv[2] ?? "{}")
+const { concurrency, feedMs, grace, lease, ledger, url }: Config = JSON.parse(process.argv[2] ?? "{}")
 
 const database = url.startsWith("postgres://")
   ? Postgres.layer({ url: Redacted.make(url), queryTimeout: "4 seconds", maxConnections: 8 })
   : Sqlite.layer({ filename: url })
+
+/** Says of each job that it is stored, once it is. */
+const feed = Layer.effectDiscard(Effect.gen(function*() {
+  const queue = yield* JobQueue.JobQueue
+  const one = Effect.flatMap(
+    queue.enqueue(flowOf(ledger), { kind: "work", ms: 40 }, { maxAttempts: 5 }),
+    (jobId) => Effect.sync(() => process.stdout.write(`${JSON.stringify({ _tag: "Stored", jobId, at: Date.now() })}\n`))
+  )
+  yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.ignore(one), Effect.sleep(feedMs ?? 0))))
+}))
 
 const live = Worker.layer(flowOf(ledger), {
   concurrency,
@@ -28,7 +41,11 @@ const live = Worker.layer(flowOf(ledger), {
   grace,
   retry: Schedule.spaced("200 millis"),
   pollInterval: "500 millis"
-}).pipe(Layer.provide(JobQueueSql.layer()), Layer.provideMerge(database))
+}).pipe(
+  Layer.merge(feedMs === undefined ? Layer.empty : feed),
+  Layer.provide(JobQueueSql.layer()),
+  Layer.provideMerge(database)
+)
 
 runWorker(live, {
   grace,

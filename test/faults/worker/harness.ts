@@ -31,6 +31,8 @@ export interface Harness {
     readonly url?: string
     /** Its clock is so many minutes ahead, and after two seconds as many behind. */
     readonly clockMinutes?: number
+    /** It enqueues a job each so many milliseconds. */
+    readonly feedMs?: number
   }) => Child
   readonly children: ReadonlyArray<Child>
   readonly ledger: () => ReadonlyArray<Line>
@@ -73,7 +75,8 @@ export const harness = (
         ledger,
         concurrency: settings.concurrency ?? 4,
         lease: settings.lease ?? 2000,
-        grace: settings.grace ?? 3000
+        grace: settings.grace ?? 3000,
+        feedMs: options?.feedMs
       }
       const { clockMinutes } = options ?? {}
       const wrong = clockMinutes === undefined ? [] : ["--import", join(import.meta.dirname, "clock.ts")]

@@ -13,6 +13,9 @@ const load = { jobs: 1500, ms: 100, lease: 4000 }
 const all: Record<string, Effect.Effect<unknown>> = {
   "killed 15×, PostgreSQL": withServer((url) => Scenarios.killed(url, { jobs: 1500, kills: 15, ms: 100, lease: 3000 })),
   "killed 15×, SQLite": Scenarios.killed(undefined, { jobs: 1500, kills: 15, ms: 100, lease: 3000 }),
+  "killed 15× what they enqueued themselves, PostgreSQL": withServer((url) =>
+    Scenarios.feedersKilled(url, { kills: 15, feedMs: 20, lease: 3000 })
+  ),
   "database stopped and started": Scenarios.restarted("stop", 3000, load),
   "database killed and started": Scenarios.restarted("kill", 1000, load),
   "link refuses for 5 s": Scenarios.linked("refuse", 5000, load),

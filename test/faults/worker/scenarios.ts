@@ -60,6 +60,48 @@ export const killed = (url: string | undefined, options: {
     }
   }))
 
+/** Processes that work on what they enqueue themselves are killed at random, each replaced at once; one ends the rest. */
+export const feedersKilled = (url: string | undefined, options: {
+  readonly kills: number
+  readonly feedMs: number
+  readonly lease: number
+}) =>
+  Effect.scoped(Effect.gen(function*() {
+    const it = yield* harness(url, { lease: options.lease })
+    const feeder = () => it.spawn({ feedMs: options.feedMs })
+    let alive = [feeder(), feeder()]
+    yield* ready(alive)
+    for (let i = 0; i < options.kills; i++) {
+      yield* pause(300 + Math.random() * 700)
+      const [victim, other] = Math.random() < 0.5 ? alive : [...alive].reverse()
+      it.kill(victim!)
+      alive = [other!, feeder()]
+    }
+    yield* ready(alive)
+    yield* pause(500)
+    for (const child of alive) it.kill(child)
+    yield* Effect.promise(() => Promise.all(it.children.map((child) => child.exited)))
+    // A server may still store what a killed process had sent.
+    yield* pause(300)
+    const before = yield* Effect.orDie(it.queue.counts)
+    const all = before.done + before.queued + before.running
+    it.spawn()
+    yield* untilEnded(it, all, 60_000)
+    const stored = it.children.flatMap((child) =>
+      child.lines.flatMap(({ _tag, jobId }) => _tag === "Stored" ? [jobId] : [])
+    )
+    const done = new Set((yield* Effect.orDie(it.queue.list({ state: "done", limit: 100_000 }))).map(({ id }) => id))
+    const handed = yield* Effect.orDie(
+      it.sql<{ n: number }>`SELECT count(*) AS n FROM penguiflow_jobs WHERE token = 1 AND started_at = enqueued_at`
+    )
+    return {
+      stored: stored.length,
+      handed: Number(handed[0]?.n),
+      notDone: stored.filter((id) => id === undefined || !done.has(id)).length,
+      ...(yield* summary(it, all))
+    }
+  }))
+
 /** A job that ends its process, with neighbours; whoever dies is replaced. */
 export const poison = (url: string | undefined, kind: "kill" | "exit" | "overflow" | "throw", options: {
   readonly neighbours: number
