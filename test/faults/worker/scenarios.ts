@@ -73,7 +73,7 @@ export const feedersKilled = (url: string | undefined, options: {
     yield* ready(alive)
     for (let i = 0; i < options.kills; i++) {
       yield* pause(300 + Math.random() * 700)
-      const [victim, other] = Math.random() < 0.5 ? alive : [...alive].reverse()
+      const [victim, other] = Math.random() < 0.5 ? alive : alive.toReversed()
       it.kill(victim!)
       alive = [other!, feeder()]
     }
