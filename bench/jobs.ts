@@ -1,66 +1,63 @@
 /**
- * Jobs per second, and the time from enqueueing to having run, beside other queues on the same servers.
+ * Jobs per second, and the time from enqueueing a job to its running, beside other queues on the same servers.
  *
- * `npm run bench:jobs`, or `npm run bench:jobs -- --jobs 1000 --rounds 1 --only bullmq`. It starts a PostgreSQL with
- * `fsync` and a Redis with `appendfsync always` of its own. Each queue runs in a process of its own, one after the other.
+ * `npm run bench:jobs`, or `npm run bench:jobs -- --jobs 1000 --rounds 1 --singles 100 --only bullmq`. For the time to run,
+ * all queues of a server wait in one process and get their jobs by turns; for throughput each is alone, one after the other.
  */
 import { NodeRuntime } from "@effect/platform-node"
-import { Effect, Redacted } from "effect"
-import { execFile } from "node:child_process"
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { Effect } from "effect"
 import { parseArgs } from "node:util"
-import * as Postgres from "../test/utils/servers/postgres.ts"
-import * as Redis from "../test/utils/servers/redis.ts"
-import type { Measured } from "./jobs/child.ts"
 import { concurrency, contenders } from "./jobs/contenders.ts"
+import type { Latencies, Latency } from "./jobs/latency.ts"
+import { answerOf } from "./jobs/process.ts"
+import { progress } from "./jobs/progress.ts"
+import * as Servers from "./jobs/servers.ts"
+import type { Throughput } from "./jobs/throughput.ts"
 
 const { values } = parseArgs({
   options: {
     jobs: { type: "string", default: "5000" },
     rounds: { type: "string", default: "7" },
+    singles: { type: "string", default: "1000" },
     only: { type: "string", default: "" }
   }
 })
+const chosen = Object.entries(contenders).filter(([name]) => name.includes(values.only))
 
-const measure = (name: string, url: string) =>
-  Effect.promise((signal) =>
-    new Promise<Measured>((resolve, reject) => {
-      const child = execFile(
-        process.execPath,
-        ["--conditions=source", join(import.meta.dirname, "jobs", "child.ts"), name, url, values.jobs, values.rounds],
-        { maxBuffer: 64 * 1024 * 1024 },
-        (error, stdout, stderr) => {
-          const line = stdout.trim().split("\n").at(-1) ?? ""
-          if (error === null) resolve(JSON.parse(line) as Measured)
-          else reject(new Error(`${name}: ${error.message}\n${stderr}`))
-        }
-      )
-      signal.addEventListener("abort", () => child.kill("SIGKILL"))
-    })
-  )
+const latencies = (place: Servers.Place, where: "here" | "elsewhere", servers: ReadonlyArray<Servers.Server>) =>
+  Effect.gen(function*() {
+    const all: Record<string, Latency> = {}
+    for (const server of servers) {
+      const places: Array<string> = []
+      for (const [name, it] of chosen) if (it.server === server) places.push(name, yield* place(server))
+      if (places.length === 0) continue
+      Object.assign(all, yield* answerOf<Latencies>("latency.ts", [where, values.singles, ...places]))
+    }
+    return all
+  })
+
+const cells = (latency: Latency | undefined): string =>
+  latency === undefined ? "– | –" : `${latency.median.toFixed(2)} | ${latency.p99.toFixed(1)}`
 
 const main = Effect.gen(function*() {
-  if (!Postgres.available || !Redis.available) {
+  if (!Servers.available) {
     return yield* Effect.sync(() => process.stderr.write("✗ this needs the programs of PostgreSQL and Redis\n"))
   }
-  const postgres = yield* Postgres.start({ settings: { fsync: "on" } })
-  const redis = yield* Redis.start({ durable: true })
-  const folder = yield* Effect.acquireRelease(
-    Effect.sync(() => mkdtempSync(join(tmpdir(), "penguiflow-bench-"))),
-    (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
-  )
-  const urls = { postgres: Redacted.value(postgres.url), redis: redis.url, file: join(folder, "jobs.sqlite") }
+  const place = yield* Servers.start
+  const here = yield* latencies(place, "here", ["postgres", "redis", "file"])
+  // A file wakes nobody in another process.
+  const elsewhere = yield* latencies(place, "elsewhere", ["postgres", "redis"])
+  progress("")
   process.stdout.write(
-    `${values.jobs} trivial jobs, ${concurrency} at once, median of ${values.rounds} rounds; 1000 single jobs, one after the other; all of it warm\n\n` +
-      `| queue | jobs/s | ms from enqueue to run, median | 99 % | what it promises |\n|---|---|---|---|---|\n`
+    `${values.jobs} trivial jobs, ${concurrency} at once, median of ${values.rounds} rounds; ${values.singles} single jobs, by turns; all of it warm\n\n` +
+      `| queue | jobs/s | ms to run, same process | 99 % | ms to run, another process | 99 % | what it promises |\n|---|---|---|---|---|---|---|\n`
   )
-  for (const [name, { promises, server }] of Object.entries(contenders)) {
-    if (!name.includes(values.only)) continue
-    const { jobsPerSecond, medianMs, p99Ms } = yield* measure(name, urls[server])
+  for (const [name, { promises, server }] of chosen) {
+    const args = [name, yield* place(server), values.jobs, values.rounds]
+    const { jobsPerSecond } = yield* answerOf<Throughput>("throughput.ts", args)
+    progress("")
     process.stdout.write(
-      `| ${name} | ${jobsPerSecond.toFixed(0)} | ${medianMs.toFixed(1)} | ${p99Ms.toFixed(1)} | ${promises} |\n`
+      `| ${name} | ${jobsPerSecond.toFixed(0)} | ${cells(here[name])} | ${cells(elsewhere[name])} | ${promises} |\n`
     )
   }
 })

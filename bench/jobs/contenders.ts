@@ -187,6 +187,7 @@ const bullmq = (url: string): Contender => {
   return {
     prepare: async () => {
       queue = new BullQueue("bench", { connection: await connect() })
+      queue.on("error", () => {})
       await queue.waitUntilReady()
     },
     fill: async (count) => {
@@ -199,6 +200,7 @@ const bullmq = (url: string): Contender => {
       const worker = new BullWorker("bench", async (job) => {
         onJob((job.data as { readonly n: number }).n)
       }, { connection: await connect(), concurrency })
+      worker.on("error", () => {})
       await worker.waitUntilReady()
       return () => worker.close()
     },
