@@ -39,12 +39,13 @@ export const makeTables = (client: SqlClient.SqlClient, table: string): Effect.E
   /** One after the other: "IF NOT EXISTS" alone fails where two begin at once. */
   const makeAlone: Effect.Effect<void, SqlError.SqlError> = sql.onDialectOrElse({
     // In one message: a far server is not to be asked a dozen times within the time of one operation. Whether it is
-    // there is read as rows are, for what to_regclass says may be remembered from before the lock.
+    // there is asked twice after the lock, for either may only remember: rows are seen as they were when a transaction
+    // that is stricter than `read committed` began, and what to_regclass says is refreshed by whatever reads rows.
     pg: () =>
       Effect.asVoid(sql.unsafe(
         `DO $make$ BEGIN
           PERFORM pg_advisory_xact_lock(7071, hashtext('${table}'));
-          IF NOT EXISTS (${pgHas(versions)}) THEN ${all.join("; ")}; END IF;
+          IF NOT EXISTS (${pgHas(versions)}) AND to_regclass('"${versions}"') IS NULL THEN ${all.join("; ")}; END IF;
         END $make$`
       )),
     orElse: () =>
