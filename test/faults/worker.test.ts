@@ -95,6 +95,14 @@ describe.skipIf(!Postgres.available)("workers over PostgreSQL", () => {
       assert.strictEqual(it.minutesApart, 10)
     }))
 
+  it.live("the only worker's clock is set back by twenty minutes: what falls due begins in time", () =>
+    Effect.gen(function*() {
+      const it = yield* Scenarios.clockAlone(yield* fresh, 10)
+      assert.strictEqual(it.done, 1)
+      assert.isAtLeast(it.late, 0)
+      assert.isAtMost(it.late, 3000)
+    }))
+
   it.live("SIGTERM: at once when idle, after a short job, after its grace with a long one; again: at once", () =>
     Effect.gen(function*() {
       const { idle, interrupted, long, short, twice } = yield* Scenarios.terminated(yield* fresh, 1000)

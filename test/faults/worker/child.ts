@@ -15,11 +15,12 @@ export interface Config {
   readonly concurrency: number
   readonly lease: number
   readonly grace: number
+  readonly poll: number
   /** Milliseconds between jobs that it enqueues itself. */
   readonly feedMs?: number | undefined
 }
 
-const { concurrency, feedMs, grace, lease, ledger, url }: Config = JSON.parse(process.argv[2] ?? "{}")
+const { concurrency, feedMs, grace, lease, ledger, poll, url }: Config = JSON.parse(process.argv[2] ?? "{}")
 
 const database = url.startsWith("postgres://")
   ? Postgres.layer({ url: Redacted.make(url), queryTimeout: "4 seconds", maxConnections: 8 })
@@ -40,7 +41,7 @@ const live = Worker.layer(flowOf(ledger), {
   lease,
   grace,
   retry: Schedule.spaced("200 millis"),
-  pollInterval: "500 millis"
+  pollInterval: poll
 }).pipe(
   Layer.merge(feedMs === undefined ? Layer.empty : feed),
   Layer.provide(JobQueueSql.layer()),

@@ -29,8 +29,9 @@ export interface Harness {
   /** By another way to the database, if need be. */
   readonly spawn: (options?: {
     readonly url?: string
-    /** Its clock is so many minutes ahead, and after two seconds as many behind. */
+    /** Its clock is so many minutes ahead, and after two seconds, or as many as are said, as many behind. */
     readonly clockMinutes?: number
+    readonly clockAfter?: number
     /** It enqueues a job each so many milliseconds. */
     readonly feedMs?: number
   }) => Child
@@ -44,7 +45,12 @@ export interface Harness {
 
 export const harness = (
   url: string | undefined,
-  settings: { readonly concurrency?: number; readonly lease?: number; readonly grace?: number } = {}
+  settings: {
+    readonly concurrency?: number
+    readonly lease?: number
+    readonly grace?: number
+    readonly poll?: number
+  } = {}
 ): Effect.Effect<Harness, never, Scope.Scope> =>
   Effect.gen(function*() {
     const folder = yield* temporaryFolder("worker")
@@ -76,14 +82,20 @@ export const harness = (
         concurrency: settings.concurrency ?? 4,
         lease: settings.lease ?? 2000,
         grace: settings.grace ?? 3000,
+        poll: settings.poll ?? 500,
         feedMs: options?.feedMs
       }
       const { clockMinutes } = options ?? {}
       const wrong = clockMinutes === undefined ? [] : ["--import", join(import.meta.dirname, "clock.ts")]
+      const env = {
+        ...process.env,
+        CLOCK_MINUTES: String(clockMinutes ?? 0),
+        CLOCK_AFTER: String(1000 * (options?.clockAfter ?? 2))
+      }
       const child = spawn(
         process.execPath,
         ["--conditions=source", ...wrong, join(import.meta.dirname, "child.ts"), JSON.stringify(config)],
-        { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, CLOCK_MINUTES: String(clockMinutes ?? 0) } }
+        { stdio: ["ignore", "pipe", "pipe"], env }
       )
       const lines: Child["lines"] = []
       const log: Array<string> = []

@@ -1,6 +1,6 @@
 /**
  * The faults at full size, as a table of JSON lines: `node --conditions=source test/faults/worker/numbers.ts [name…]`.
- * Starts servers of its own. Takes some minutes.
+ * Starts servers of its own. Takes some minutes, and ten more for the workers that are idle.
  */
 import { Effect, Redacted } from "effect"
 import * as Postgres from "../../utils/servers/postgres.ts"
@@ -28,6 +28,7 @@ const all: Record<string, Effect.Effect<unknown>> = {
   "event loop blocked for two leases, 2 workers": withServer((url) => Scenarios.blocked(url, 2000, 2)),
   "event loop blocked for two leases, 3 workers": withServer((url) => Scenarios.blocked(url, 2000, 3)),
   "clocks ten minutes wrong": withServer((url) => Scenarios.clocks(url, 10, 1000)),
+  "the only clock is set back": withServer((url) => Scenarios.clockAlone(url, 10)),
   "poison: kills itself": withServer((url) =>
     Scenarios.poison(url, "kill", { neighbours: 20, lease: 1500, workers: 2 })
   ),
@@ -35,6 +36,7 @@ const all: Record<string, Effect.Effect<unknown>> = {
   "poison: overflows": withServer((url) =>
     Scenarios.poison(url, "overflow", { neighbours: 20, lease: 1500, workers: 2 })
   ),
+  "idle for ten minutes": Scenarios.idle({ workers: 2, ms: 600_000, lookEvery: 15_000 }),
   "signals, grace 3 s": withServer((url) => Scenarios.terminated(url, 3000))
 }
 

@@ -1,5 +1,6 @@
 /** The faults, each with what is measured in it. Run short by the tests and long by `numbers.ts`. */
 import { Effect, Redacted, type Scope } from "effect"
+import { execFileSync } from "node:child_process"
 import * as Postgres from "../../utils/servers/postgres.ts"
 import { pause } from "../../utils/servers/process.ts"
 import * as Proxy from "../../utils/servers/proxy.ts"
@@ -196,6 +197,19 @@ export const clocks = (url: string | undefined, minutes: number, lease: number) 
     }
   }))
 
+/** The only worker's clock is set back: nobody else would see what falls due. */
+export const clockAlone = (url: string | undefined, minutes: number) =>
+  Effect.scoped(Effect.gen(function*() {
+    const it = yield* harness(url)
+    // Late enough for it to have begun by the clock as it was.
+    const child = it.spawn({ clockMinutes: minutes, clockAfter: 4 })
+    yield* ready([child])
+    yield* enqueue(it, "delayed", 1, () => 0, "work", { delay: 4000 })
+    yield* untilEnded(it, 1, 15_000)
+    const job = yield* Effect.orDie(it.queue.get("delayed-0"))
+    return { late: (job?.startedAt ?? Infinity) - (job?.enqueuedAt ?? 0) - 4000, ...(yield* summary(it, 1)) }
+  }))
+
 /** SIGTERM with nothing to do, with a short job, with a long one, twice; and what the queue says of the job then. */
 export const terminated = (url: string | undefined, grace: number) =>
   Effect.scoped(Effect.gen(function*() {
@@ -226,6 +240,34 @@ export const terminated = (url: string | undefined, grace: number) =>
       twice: yield* term(60_000, ["SIGTERM", "SIGTERM"])
     }
   }))
+
+/** Workers with nothing to do: what the server counts of their questions, and what memory the system says they have. */
+export const idle = (options: { readonly workers: number; readonly ms: number; readonly lookEvery: number }) =>
+  Effect.scoped(Effect.gen(function*() {
+    const server = yield* Postgres.start({ settings: { shared_preload_libraries: "pg_stat_statements" } })
+    const it = yield* harness(Redacted.value(server.url), { poll: 1000 })
+    const children = Array.from({ length: options.workers }, () => it.spawn())
+    yield* ready(children)
+    yield* Effect.orDie(it.sql`CREATE EXTENSION pg_stat_statements`)
+    yield* pause(2000)
+    yield* Effect.orDie(it.sql`SELECT pg_stat_statements_reset()`)
+    const from = performance.now()
+    const looks: Array<number> = []
+    while (performance.now() - from < options.ms) {
+      yield* pause(options.lookEvery)
+      looks.push(children.reduce((sum, { pid }) => sum + megabytes(pid), 0) / children.length)
+    }
+    const [row] = yield* Effect.orDie(it.sql<{ calls: number }>`
+      SELECT sum(calls)::int AS calls FROM pg_stat_statements WHERE query NOT LIKE '%pg_stat%'`)
+    return {
+      perSecond: (row?.calls ?? 0) / options.workers / ((performance.now() - from) / 1000),
+      megabytes: looks.map(Math.round),
+      warnings: children.flatMap((child) => child.log.filter((line) => /\b(WARN|ERROR)/.test(line))).length
+    }
+  }))
+
+const megabytes = (pid: number): number =>
+  Number(execFileSync("ps", ["-o", "rss=", "-p", String(pid)], { encoding: "utf8" })) / 1024
 
 /** How the workers fare while something is done to the database's server. */
 const through = (

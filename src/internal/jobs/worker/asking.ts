@@ -53,7 +53,7 @@ export class Asking {
   }
 
   #now(): number {
-    return Number(this.#clock.currentTimeNanosUnsafe() / 1_000_000n)
+    return Number(this.#clock.monotonicTimeNanosUnsafe() / 1_000_000n)
   }
 
   #works(operation: string): Effect.Effect<void> {

@@ -135,12 +135,12 @@ export class WorkerState {
 
   /** Monotonic milliseconds: a wall clock may be set. */
   now(): number {
-    return Number(this.clock.currentTimeNanosUnsafe() / 1_000_000n)
+    return Number(this.clock.monotonicTimeNanosUnsafe() / 1_000_000n)
   }
 
   /** The same, and parts of them. */
   nowExactly(): number {
-    return Number(this.clock.currentTimeNanosUnsafe()) / 1_000_000
+    return Number(this.clock.monotonicTimeNanosUnsafe()) / 1_000_000
   }
 
   /** What every event of a job tells. */
