@@ -78,8 +78,16 @@ export const makeStore = (): JobStore.JobStore => {
   const tell = (change: JobStore.Change) => {
     for (const listener of listeners) listener(change)
   }
+  /** The time of day when the store was first asked, and what has gone by since: a wall clock may be set. */
+  let origin: number | undefined
   const at = <A>(f: (now: number) => A) =>
-    Effect.clockWith((clock) => Effect.sync(() => f(clock.currentTimeMillisUnsafe())))
+    Effect.clockWith((clock) =>
+      Effect.sync(() => {
+        const gone = Number(clock.monotonicTimeNanosUnsafe() / 1_000_000n)
+        origin ??= clock.currentTimeMillisUnsafe() - gone
+        return f(origin + gone)
+      })
+    )
 
   const queue = (row: Row, runAt: number, now: number) => {
     row.state = "queued"

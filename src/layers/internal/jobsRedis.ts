@@ -7,6 +7,7 @@ import type * as Scope from "effect/Scope"
 import { type JobError, unavailable } from "../../JobError.ts"
 import * as JobStore from "../../JobStore.ts"
 import { script } from "./jobsRedisScript.ts"
+import { ServerClock } from "./serverClock.ts"
 
 export interface Settings {
   readonly prefix: string
@@ -78,17 +79,40 @@ export const makeStore: (
       states: filter.states?.flatMap((state) => state === "queued" ? ["ready", "delayed"] : [state]),
       finishedBefore: filter.finishedBefore === undefined ? undefined : Math.floor(filter.finishedBefore)
     })
+    const clock = new ServerClock()
+    /** Does nothing where the server's clock says another time than is expected: it may have been set. */
+    const sweep = (flows: ReadonlyArray<string>, expected: ReturnType<ServerClock["expect"]>) =>
+      run("sweep", { flows, died, diedCrashes, diedAttempt, ...expected }, (answer) => {
+        const { at, dead, doubted, nextMs, ready, recovered } = answer as {
+          readonly at: number
+          readonly doubted?: boolean
+          readonly dead?: unknown
+          readonly nextMs?: number
+          readonly ready?: boolean
+          readonly recovered?: unknown
+        }
+        return {
+          at,
+          doubted: doubted === true,
+          recovered: listOf<string>(recovered),
+          dead: listOf<string>(dead),
+          ready: ready === true,
+          nextMs
+        }
+      })
     const nothing = (filter: JobStore.Filter) => filter.states?.length === 0
 
     return {
       enqueue: (jobs, options) =>
         run("enqueue", { jobs, ...options }, (answer) => answer as ReadonlyArray<JobStore.Stored>),
-      claim: (request) =>
-        run(
+      claim: (request) => {
+        clock.leases(request.leaseMs)
+        return run(
           "claim",
           { ...request, secondMs: JobStore.secondOwnerMs(request.leaseMs) },
           (answer) => listOf<Fields>(answer).map(toClaim)
-        ),
+        )
+      },
       start: ({ id, token }) => run("start", { id, token }, (answer) => answer === true),
       renew: (leases, { leaseMs, stalledMs }) =>
         run("renew", { leases: leases.map(({ id, token }) => ({ id, token })), leaseMs, stalledMs }, (answer) => {
@@ -119,14 +143,16 @@ export const makeStore: (
         )),
       disown: (workerId, known) => run("disown", { workerId, known }, Number),
       sweep: (flows) =>
-        run("sweep", { flows, died, diedCrashes, diedAttempt }, (answer) => {
-          const { dead, nextMs, ready, recovered } = answer as {
-            readonly dead: unknown
-            readonly nextMs?: number
-            readonly ready: boolean
-            readonly recovered: unknown
+        Effect.gen(function*() {
+          const asked = performance.now()
+          const swept = yield* sweep(flows, clock.expect(asked))
+          const step = clock.look(asked, swept.at, performance.now())
+          if (step !== 0) {
+            yield* run("right", { step: Math.round(step), graceMs: Math.round(clock.graceMs) }, () => undefined)
+            clock.righted()
+            yield* Effect.logWarning(`the job queue's ${clock.words(step)}`)
           }
-          return { recovered: listOf<string>(recovered), dead: listOf<string>(dead), ready, nextMs }
+          return swept.doubted ? yield* sweep(flows, undefined) : swept
         }),
       list: (filter) =>
         nothing(filter)

@@ -29,6 +29,7 @@ import { makeTables } from "./jobsSql/tables.ts"
 import { makeTelling } from "./jobsSql/telling.ts"
 import { makeTending } from "./jobsSql/tending.ts"
 import { makeTidying } from "./jobsSql/tidying.ts"
+import { ServerClock } from "./serverClock.ts"
 
 export interface Settings {
   readonly table: string
@@ -57,7 +58,8 @@ export const makeStore: (
     const claim = makeClaim(dialect, finding, batches)
     const leasing = makeLeasing(dialect, finding, batches)
     const settle = makeSettle(dialect, finding, telling, batches)
-    const sweep = makeSweep(dialect, finding, telling)
+    const clock = new ServerClock()
+    const sweep = makeSweep(dialect, finding, telling, clock)
     const tending = makeTending(dialect, finding, telling)
     const run = <A>(
       operation: string,
@@ -72,8 +74,10 @@ export const makeStore: (
       )
     return {
       enqueue: (jobs, options) => run("enqueue", enqueue(jobs, options)),
-      claim: (request) =>
-        Effect.tap(run("claim", claim(request)), (jobs) => Effect.sync(() => tidying.claimed(jobs.length))),
+      claim: (request) => {
+        clock.leases(request.leaseMs)
+        return Effect.tap(run("claim", claim(request)), (jobs) => Effect.sync(() => tidying.claimed(jobs.length)))
+      },
       start: (lease) => run("start", leasing.start(lease)),
       renew: (leases, options) => run("renew", leasing.renew(leases, options)),
       settle: (settlements) => run("settle", settle(settlements)),

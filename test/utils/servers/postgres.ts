@@ -57,6 +57,8 @@ export const start = (options: {
   readonly tls?: boolean | undefined
   /** Where it runs, if not here. */
   readonly network?: Network | undefined
+  /** What its processes have in their environment beside this one's. */
+  readonly environment?: Readonly<Record<string, string>> | undefined
 } = {}): Effect.Effect<PostgresServer, never, Scope.Scope> =>
   Effect.gen(function*() {
     const bin = folder ?? ""
@@ -109,7 +111,8 @@ export const start = (options: {
       cwd: home,
       port,
       ready,
-      stopSignal: "SIGINT"
+      stopSignal: "SIGINT",
+      environment: options.environment
     })
     const urlOf: PostgresServer["urlOf"] = (parts) => {
       const url = new URL(`postgres://${host}:${parts.port ?? port}/${parts.database ?? "postgres"}`)

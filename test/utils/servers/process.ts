@@ -74,6 +74,8 @@ export const daemon = (options: {
   readonly port: number
   readonly ready: Effect.Effect<boolean>
   readonly stopSignal: NodeJS.Signals
+  /** Beside what this process has. */
+  readonly environment?: Readonly<Record<string, string>> | undefined
 }): Effect.Effect<Daemon, never, Scope.Scope> =>
   Effect.gen(function*() {
     let child: ChildProcess | undefined
@@ -117,6 +119,7 @@ export const daemon = (options: {
         cwd: options.cwd,
         detached: true,
         stdio: ["ignore", "pipe", "pipe"],
+        env: { ...process.env, ...options.environment },
         ...options.user
       })
       child = server

@@ -14,7 +14,13 @@ export interface RedisServer extends Daemon {
 
 /** Starts one. With `durable`, what it has acknowledged is there again after `kill` and `start`. */
 export const start = (
-  options: { readonly durable?: boolean | undefined } = {}
+  options: {
+    readonly durable?: boolean | undefined
+    /** More of its settings, as on its command line. */
+    readonly settings?: ReadonlyArray<string> | undefined
+    /** What it has in its environment beside this process's. */
+    readonly environment?: Readonly<Record<string, string>> | undefined
+  } = {}
 ): Effect.Effect<RedisServer, never, Scope.Scope> =>
   Effect.gen(function*() {
     const user = ordinaryUser("redis")
@@ -28,14 +34,16 @@ export const start = (
         home,
         "--save",
         "",
-        ...(options.durable === true ? ["--appendonly", "yes", "--appendfsync", "always"] : [])
+        ...(options.durable === true ? ["--appendonly", "yes", "--appendfsync", "always"] : []),
+        ...(options.settings ?? [])
       ],
       user,
       cwd: home,
       port,
       // It accepts connections while it still loads what it has on disk.
       ready: Effect.map(ask(port, "PING\r\n"), (answer) => answer === "+PONG\r\n"),
-      stopSignal: "SIGTERM"
+      stopSignal: "SIGTERM",
+      environment: options.environment
     })
     return { ...server, port, url: `redis://127.0.0.1:${port}` }
   })

@@ -2,8 +2,10 @@
 import * as Effect from "effect/Effect"
 import type * as SqlError from "effect/sql/SqlError"
 import * as JobStore from "../../../JobStore.ts"
+import type { ServerClock } from "../serverClock.ts"
 import type { Dialect } from "./dialect.ts"
 import type { Finding } from "./finding.ts"
+import { makeRight } from "./righting.ts"
 import { numberOf } from "./rows.ts"
 import type { Telling } from "./telling.ts"
 
@@ -13,10 +15,14 @@ const sweepAtOnce = 500
 const claimsAtOnce = 20
 
 export const makeSweep = (
-  { among, claims, isPg, locked, now, seqIn, sql, t }: Dialect,
-  { delayed, dueAt, firstLease, returning, thenReady, waiting }: Finding,
-  { tell }: Telling
+  dialect: Dialect,
+  finding: Finding,
+  { tell }: Telling,
+  clock: ServerClock
 ): (flows: ReadonlyArray<string>) => Effect.Effect<JobStore.Swept, SqlError.SqlError> => {
+  const { among, claims, isPg, locked, now, seqIn, sql, t } = dialect
+  const { delayed, dueAt, firstLease, returning, thenReady, waiting } = finding
+  const right = makeRight(dialect, finding)
   const [died, diedOf, diedEnd] = diedText()
   const condemned = sql.literal("started = 1 AND (max_attempts <= 1 OR (alone = 1 AND crashes + 1 >= max_attempts))")
   const givenUp = sql`
@@ -70,6 +76,7 @@ export const makeSweep = (
         const leaseUntil = numberOf(row?.["lease_until"]) ?? Infinity
         const next = Math.min(runAt, leaseUntil) - at
         return {
+          at,
           delayed: runAt <= at,
           expired: leaseUntil <= at,
           ready: Number(row?.["ready"]) === 1,
@@ -79,7 +86,15 @@ export const makeSweep = (
     )
   return (flows) =>
     Effect.gen(function*() {
-      const first = yield* due(flows)
+      const asked = performance.now()
+      let first = yield* due(flows)
+      const step = clock.look(asked, first.at, performance.now())
+      if (step !== 0) {
+        yield* right(step, clock.graceMs)
+        clock.righted()
+        yield* Effect.logWarning(`the job queue's ${clock.words(step)}`)
+        first = yield* due(flows)
+      }
       if (!first.delayed && !first.expired) {
         return { recovered: [], dead: [], ready: first.ready, nextMs: first.nextMs }
       }
