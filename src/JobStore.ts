@@ -158,13 +158,16 @@ export interface JobStore {
    * Stores jobs, all or none: where one is in conflict or the queue is full, nothing is stored. Takes part in the
    * caller's transaction where there is one. Answers for each job, in order.
    *
-   * `taker` comes with one job that has no delay: a store may give it to that worker at once, by a claim with the token 1,
-   * and says so (`taken`). Not within a caller's transaction, which may yet be rolled back.
+   * `taker`: a store may give the job to that worker at once, by a claim with the token 1, and says so (`taken`); only one
+   * alone that has no delay, and not within a caller's transaction, which may yet be rolled back. Whoever sends the same
+   * write again leaves it out.
    */
   readonly enqueue: (
     jobs: ReadonlyArray<NewJob>,
     options: { readonly maxLength: number; readonly taker?: Taker | undefined }
   ) => Effect.Effect<ReadonlyArray<Stored>, JobError>
+  /** Whether the caller stands in a transaction of this store's database. Left out: there are none. */
+  readonly inTransaction?: Effect.Effect<boolean> | undefined
   /** Takes jobs that are due: first of each tenant in turn, then the second of each, and so on. */
   readonly claim: (request: ClaimRequest) => Effect.Effect<ReadonlyArray<Claim>, JobError>
   /** A job that was claimed to run alone begins: from now on its worker's death is its own. False: the lease is lost. */
@@ -209,6 +212,10 @@ export interface JobStore {
     listener: (change: Change) => void
   ) => Effect.Effect<void, never, Scope.Scope>
 }
+
+/** Who may have these jobs with their write: nobody has several, or what is not to start yet. */
+export const takerOf = (jobs: ReadonlyArray<NewJob>, taker: Taker | undefined): Taker | undefined =>
+  jobs.length === 1 && jobs.every(({ delayMs }) => delayMs <= 0) ? taker : undefined
 
 /** Whether a job that was last cut off by its worker's death runs alone the next time. See `docs/jobs.md`, "Blame". */
 export const suspect = (crashes: number, maxAttempts: number): boolean =>

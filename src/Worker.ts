@@ -166,12 +166,12 @@ export const make: {
     const reading = Effect.acquireRelease(Effect.sync(() => readers++), () => Effect.sync(() => readers--))
     for (const loop of core.loops) yield* Effect.forkScoped(loop)
     yield* queue.store.watch(["ready", "cancel"], core.changed)
-    yield* offerTo(queue.store, core.idle)
     const grace = (input: Duration.Input | undefined) =>
       input === undefined ? settings.grace : Duration.toMillis(Duration.fromInputUnsafe(input))
     const shutdown = (ms: number) =>
       Effect.tap(core.shutdown(ms), () => Effect.sync(() => PubSub.publishUnsafe(events, undefined)))
     yield* Effect.addFinalizer(() => shutdown(settings.grace))
+    yield* offerTo(queue.store, core.receiver)
     return {
       id: settings.id,
       status: Effect.sync(() => ({ phase: core.phase(), running: core.size(), ready: core.available() })),

@@ -21,7 +21,7 @@ const obedient = () => {
     calls: new Map<string, number>()
   }
   /** What becomes of results, where it is not what becomes of all outcomes. */
-  const fate: { results: "no room" | "refused" | undefined } = { results: undefined }
+  const fate: { results: "no room" | "refused" | undefined; mute: boolean } = { results: undefined, mute: false }
   const wrap = <A>(name: string, effect: Effect.Effect<A, JobError>): Effect.Effect<A, JobError> =>
     Effect.suspend(() => {
       state.calls.set(name, (state.calls.get(name) ?? 0) + 1)
@@ -46,7 +46,8 @@ const obedient = () => {
       ),
     enqueue: (jobs, options) => wrap("enqueue", store.enqueue(jobs, options)),
     sweep: (flows) => wrap("sweep", store.sweep(flows)),
-    disown: (workerId, known) => wrap("disown", store.disown(workerId, known))
+    disown: (workerId, known) => wrap("disown", store.disown(workerId, known)),
+    watch: (changes, listener) => store.watch(changes, (change) => fate.mute || listener(change))
   }
   return { ...state, fate, store, wrapped, layer: Layer.effect(JobQueue.JobQueue, JobQueue.make(wrapped)) }
 }
@@ -435,9 +436,13 @@ describe("Worker", () => {
 })
 
 describe("a job that is enqueued beside an idle worker", () => {
-  const started = (options: Worker.Options<unknown> = {}) =>
+  const started = (
+    options: Worker.Options<unknown> = {},
+    prepare: (store: JobStore.JobStore) => Effect.Effect<unknown, JobError> = () => Effect.void
+  ) =>
     Effect.gen(function*() {
       const it = obedient()
+      yield* prepare(it.store)
       const runs: Array<string> = []
       const flow = flowOf((input) =>
         Effect.andThen(
@@ -558,4 +563,84 @@ describe("a job that is enqueued beside an idle worker", () => {
         }))
       }
     }))
+
+  it.effect("one after the other, all of them go to it", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const { claimed, flow, queue, runs } = yield* started({ concurrency: 10 })
+      for (let i = 0; i < 40; i++) {
+        yield* queue.enqueue(flow, "x")
+        yield* pass(10)
+      }
+      yield* queue.enqueue(flow, "x")
+      yield* queue.enqueue(flow, "x")
+      yield* pass(10)
+      assert.deepStrictEqual([runs.length, claimed()], [42, 0])
+    })))
+
+  it.effect("a suspect waits for what is being stored, and has nobody beside it", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const suspect = newJob("suspect", { flow: "flow", payload: "\"x\"", maxAttempts: 2 })
+      const { flow, queue, runs, slow, state } = yield* started({}, (store) =>
+        Effect.andThen(
+          store.enqueue([suspect], { maxLength: 1 }),
+          store.claim(ask({ workerId: "gone", flows: ["flow"], leaseMs: 1500 }))
+        ))
+      slow.set("enqueue", 3000)
+      const storing = yield* Effect.forkChild(queue.enqueue(flow, "long", { id: "long" }), { startImmediately: true })
+      yield* pass(2900, 100)
+      assert.deepStrictEqual([(yield* state("suspect"))?.state, runs], ["running", []])
+      yield* pass(500, 100)
+      yield* Fiber.join(storing)
+      assert.deepStrictEqual(runs, ["long"])
+      assert.isTrue(yield* queue.cancel("long"))
+      yield* pass(3000, 100)
+      assert.deepStrictEqual(runs, ["long", "x"])
+    })))
+
+  it.effect("one that was given back comes before those that are enqueued after it", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const { fate, flow, lost, queue, runs } = yield* started({ pollInterval: "1 minute" })
+      fate.mute = true
+      lost.add("enqueue")
+      yield* Effect.flip(queue.enqueue(flow, "first"))
+      lost.clear()
+      for (let i = 0; i < 3; i++) {
+        yield* pass(50)
+        yield* queue.enqueue(flow, "later")
+      }
+      yield* pass(100)
+      assert.deepStrictEqual(runs, ["first", "later", "later", "later"])
+    })))
+
+  it.effect("one whose write was sent twice by a store that tries again is not left with nobody", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const { wrapped } = obedient()
+      const twice: JobStore.JobStore = {
+        ...wrapped,
+        enqueue: (jobs, options) => Effect.andThen(wrapped.enqueue(jobs, options), wrapped.enqueue(jobs, options))
+      }
+      const flow = flowOf(Effect.succeed)
+      const context = yield* Layer.build(
+        worker(flow).pipe(Layer.provideMerge(Layer.effect(JobQueue.JobQueue, JobQueue.make(twice))))
+      )
+      yield* pass(100)
+      const queue = Context.get(context, JobQueue.JobQueue)
+      yield* queue.enqueue(flow, "x", { id: "a", maxAttempts: 1 })
+      yield* pass(100)
+      const job = yield* queue.get("a")
+      assert.deepStrictEqual([job?.state, job?.crashes], ["done", 0])
+    })))
+
+  it.effect("that is cancelled before the worker hears of it ends as soon as it does", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const { flow, queue, slow, tries } = yield* started()
+      slow.set("enqueue", 300)
+      const storing = yield* Effect.forkChild(queue.enqueue(flow, "long", { id: "a" }), { startImmediately: true })
+      yield* pass(100)
+      assert.isTrue(yield* queue.cancel("a"))
+      yield* pass(300)
+      yield* Fiber.join(storing)
+      yield* pass(100)
+      assert.deepStrictEqual(yield* tries("a"), ["cancelled", 0, 0])
+    })))
 })

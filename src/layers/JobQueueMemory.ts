@@ -152,8 +152,9 @@ export const makeStore = (): JobStore.JobStore => {
   }
 
   return {
-    enqueue: (jobs, { maxLength, taker }) =>
+    enqueue: (jobs, { maxLength, taker: wanted }) =>
       at((now) => {
+        const taker = JobStore.takerOf(jobs, wanted)
         const answers = jobs.map((job): JobStore.Stored => {
           const known = rows.get(job.id)
           return known === undefined

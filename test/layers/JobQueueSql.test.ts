@@ -1,5 +1,19 @@
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
-import { Cause, Context, Effect, Exit, Fiber, Layer, Logger, Option, Redacted, Schedule, Schema, Scope } from "effect"
+import {
+  Cause,
+  Context,
+  Deferred,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Logger,
+  Option,
+  Redacted,
+  Schedule,
+  Schema,
+  Scope
+} from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -372,6 +386,30 @@ describe.skipIf(!PostgresServer.available)("with a PostgreSQL server", () => {
         yield* queue.store.renew(claims, { leaseMs: 120_000, stalledMs: 0 })
         assert.isAbove((yield* lease)[0] ?? 0, a + 50_000)
       }))
+
+    test("an inner transaction that is interrupted takes its job with it, though a worker is idle", (table) =>
+      Effect.scoped(Effect.gen(function*() {
+        const { queue, sql } = yield* store(table)
+        const worker = yield* Worker.make(lengths, { queue })
+        while (!(yield* worker.status).ready) yield* Effect.sleep(5)
+        // Long enough for the next to count what waits.
+        yield* Effect.sleep(1200)
+        const locked = yield* Deferred.make<void>()
+        yield* Effect.forkScoped(sql.withTransaction(Effect.gen(function*() {
+          yield* sql`LOCK TABLE ${sql(table)} IN ACCESS EXCLUSIVE MODE`
+          yield* Deferred.succeed(locked, undefined)
+          yield* Effect.sleep(300)
+        })))
+        yield* Deferred.await(locked)
+        yield* sql.withTransaction(
+          Effect.andThen(
+            Effect.timeoutOption(sql.withTransaction(queue.enqueue(lengths, "four", { id: "a" })), 100),
+            Effect.sleep(500)
+          )
+        )
+        yield* Effect.sleep(200)
+        assert.deepStrictEqual(yield* queue.list(), [])
+      })))
 
     test("a job that this process enqueued is asked for once, though the database tells of it too", (table) =>
       Effect.gen(function*() {

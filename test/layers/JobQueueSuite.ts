@@ -172,6 +172,8 @@ export const jobQueueSuite = <E>(
           assert.strictEqual((yield* queue.counts).queued, 2)
           const conflict = yield* Effect.flip(queue.enqueueMany(echo, [{ input: 3, id: "c" }, { input: 9, id: "b" }]))
           assert.deepStrictEqual([conflict.code, conflict.jobId], ["ID_CONFLICT", "b"])
+          const behind = [{ input: "1", id: "new" }, { input: "1", id: "new" }, { input: "other", id: "b" }]
+          assert.strictEqual((yield* Effect.flip(queue.enqueueMany(lengths, behind))).jobId, "b")
           const twins = yield* Effect.flip(queue.enqueueMany(echo, [{ input: 3, id: "d" }, { input: 4, id: "d" }]))
           assert.strictEqual(twins.code, "ID_CONFLICT")
           const bad = yield* Effect.flip(
@@ -336,6 +338,11 @@ export const jobQueueSuite = <E>(
           assert.strictEqual(yield* enqueue(newJob("a")), "same")
           assert.strictEqual(yield* enqueue(newJob("a", { payload: "2" })), "conflict")
           assert.deepStrictEqual(yield* store.claim(ask({ workerId: "w2" })), [])
+          // Nobody has several with their write, or what is not to start yet.
+          const several = [newJob("x"), newJob("y")]
+          assert.deepStrictEqual(yield* store.enqueue(several, { maxLength: 1000, taker }), ["created", "created"])
+          assert.strictEqual(yield* enqueue(newJob("z", { delayMs: 60_000 })), "created")
+          assert.strictEqual(yield* store.purge({ ids: ["x", "y", "z"], states: ["queued"], limit: 3 }), 3)
           const [record] = yield* store.list({ ids: ["a"], limit: 1 })
           assert.deepStrictEqual([record?.state, record?.workerId, record?.startedAt], ["running", "w1", record?.runAt])
           const lease = { id: "a", token: 1 }

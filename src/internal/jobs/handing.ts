@@ -1,6 +1,6 @@
 /**
- * A job that can run at once goes to an idle worker of this process with the very write that stores it: one question to
- * the store in place of two.
+ * A job that can run at once goes to a worker of this process with the very write that stores it: one question to the
+ * store in place of two.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -10,22 +10,21 @@ import type * as Scope from "effect/Scope"
 import type { JobError } from "../../JobError.ts"
 import type { JobStore, NewJob, Stored, Taker } from "../../JobStore.ts"
 
-/** Whose a job is that was stored for a worker; `unknown`: the answer got lost. */
-export type Handed = "its own" | "not its own" | "unknown"
+/** Whose a job is that was stored for a worker. */
+export type Whose = "its own" | "not its own" | "unknown"
 
 /** A worker of this process. */
-export interface Idle {
+export interface Receiver {
   readonly taker: Taker
-  /** Whether it has a place for the job now. Then it keeps one until {@link Idle.answered}. */
-  readonly wants: (job: NewJob) => boolean
-  readonly answered: (job: NewJob, whose: Handed) => void
+  /** Keeps a place for the job, where it has one, until it is told whose the job is. */
+  readonly keepPlace: (job: NewJob) => ((whose: Whose) => void) | undefined
 }
 
 /** Until the scope closes. */
-export const offerTo = (store: JobStore, idle: Idle): Effect.Effect<void, never, Scope.Scope> =>
+export const offerTo = (store: JobStore, receiver: Receiver): Effect.Effect<void, never, Scope.Scope> =>
   Effect.asVoid(Effect.acquireRelease(
-    Effect.sync(() => workersOf(store).add(idle)),
-    () => Effect.sync(() => workersOf(store).delete(idle))
+    Effect.sync(() => receiversOf(store).add(receiver)),
+    () => Effect.sync(() => receiversOf(store).delete(receiver))
   ))
 
 /** Stores jobs. */
@@ -34,23 +33,26 @@ export const enqueueIn = (
   jobs: ReadonlyArray<NewJob>,
   maxLength: number
 ): Effect.Effect<ReadonlyArray<Stored>, JobError> =>
-  Effect.suspend(() => {
+  Effect.flatMap(store.inTransaction ?? Effect.succeed(false), (inTransaction) => {
     const [job] = jobs
-    if (job !== undefined && jobs.length === 1 && job.delayMs <= 0) {
-      for (const idle of workersOf(store)) if (idle.wants(job)) return hand(store, job, maxLength, idle)
+    if (!inTransaction && job !== undefined && jobs.length === 1 && job.delayMs <= 0) {
+      for (const { keepPlace, taker } of receiversOf(store)) {
+        const tell = keepPlace(job)
+        if (tell !== undefined) return hand(store, job, maxLength, taker, tell)
+      }
     }
     return store.enqueue(jobs, { maxLength })
   })
 
 // ----------------------------------------------------------------------------------------------------------- internals
 
-const workers = new WeakMap<JobStore, Set<Idle>>()
+const receivers = new WeakMap<JobStore, Set<Receiver>>()
 
-const workersOf = (store: JobStore): Set<Idle> => {
-  const known = workers.get(store)
+const receiversOf = (store: JobStore): Set<Receiver> => {
+  const known = receivers.get(store)
   if (known !== undefined) return known
-  const none = new Set<Idle>()
-  workers.set(store, none)
+  const none = new Set<Receiver>()
+  receivers.set(store, none)
   return none
 }
 
@@ -59,17 +61,22 @@ const hand = (
   store: JobStore,
   job: NewJob,
   maxLength: number,
-  idle: Idle
+  taker: Taker,
+  tell: (whose: Whose) => void
 ): Effect.Effect<ReadonlyArray<Stored>, JobError> => {
   const storing = Effect.onExit(
-    store.enqueue([job], { maxLength, taker: idle.taker }),
-    (exit) => Effect.sync(() => idle.answered(job, whose(exit)))
+    Effect.suspend(() => store.enqueue([job], { maxLength, taker })),
+    (exit) => Effect.sync(() => tell(whoseIs(exit)))
   )
   return Effect.flatMap(Effect.forkDetach(storing, { startImmediately: true }), Fiber.join)
 }
 
-const whose = (exit: Exit.Exit<ReadonlyArray<Stored>, JobError>): Handed => {
-  if (exit._tag === "Success") return exit.value[0] === "taken" ? "its own" : "not its own"
+const whoseIs = (exit: Exit.Exit<ReadonlyArray<Stored>, JobError>): Whose => {
+  if (exit._tag === "Success") {
+    const [stored] = exit.value
+    // The same job is there already: it may be from this very write, which somebody below has sent twice.
+    return stored === "taken" ? "its own" : stored === "same" ? "unknown" : "not its own"
+  }
   const error = Cause.findErrorOption(exit.cause)
   const refused = error._tag === "Some" && error.value.reason._tag === "QueueUnavailable" &&
     error.value.reason.stored === "no"

@@ -61,13 +61,11 @@ export const makeQueue: (store: JobStore, limits: Limits) => Effect.Effect<Servi
           if (made.length === 0) return Exit.succeed(ids)
           const twin = twinIn(made)
           if (twin !== undefined) return Exit.fail(conflict(twin))
-          return Effect.flatMap(
-            enqueueIn(store, [...new Map(made.map((job) => [job.id, job])).values()], limits.maxLength),
-            (stored) => {
-              const refused = stored.findIndex((answer) => answer === "conflict" || answer === "full")
-              return refused < 0 ? Exit.succeed(ids) : Exit.fail(refusal(stored[refused]!, made[refused]!, limits))
-            }
-          )
+          const each = [...new Map(made.map((job) => [job.id, job])).values()]
+          return Effect.flatMap(enqueueIn(store, each, limits.maxLength), (stored) => {
+            const refused = stored.findIndex((answer) => answer === "conflict" || answer === "full")
+            return refused < 0 ? Exit.succeed(ids) : Exit.fail(refusal(stored[refused]!, each[refused]!, limits))
+          })
         })
 
       const list = (filter: JobFilter, limit: number): Effect.Effect<ReadonlyArray<JobRecord>, JobError> =>

@@ -10,9 +10,9 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type { Change, JobStore } from "../../JobStore.ts"
 import type { WorkerEvent } from "../../WorkerEvent.ts"
-import type { Idle } from "./handing.ts"
+import type { Receiver } from "./handing.ts"
 import { renewing } from "./worker/leasing.ts"
-import { drain, type Drained } from "./worker/leaving.ts"
+import { drain, type Drained, mayCome } from "./worker/leaving.ts"
 import { receiving } from "./worker/receiving.ts"
 import { recording } from "./worker/recording.ts"
 import { type Phase, type Runner, type Settings, WorkerState } from "./worker/state.ts"
@@ -23,8 +23,8 @@ export type { Runner, Settings } from "./worker/state.ts"
 export interface WorkerCore {
   /** Each to be run in a fiber of its own. */
   readonly loops: ReadonlyArray<Effect.Effect<void>>
-  /** What is enqueued in this process may come to it at once. */
-  readonly idle: Idle
+  /** For what is enqueued in this process. */
+  readonly receiver: Receiver
   readonly phase: () => Phase
   /** Jobs it holds. */
   readonly size: () => number
@@ -48,7 +48,7 @@ export const makeCore = (
   let ending: Fiber.Fiber<Drained> | undefined
   return {
     loops: [taking(worker), renewing(worker), recording(worker)],
-    idle: receiving(worker),
+    receiver: receiving(worker),
     phase: () => worker.phase,
     size: () => worker.jobs.size,
     available: () => worker.asking.available,
@@ -56,7 +56,7 @@ export const makeCore = (
       if (change === "ready") {
         worker.mayWait = true
         worker.taking.ring()
-      } else if (change === "cancel" && worker.jobs.size > 0) {
+      } else if (change === "cancel" && (worker.jobs.size > 0 || mayCome(worker))) {
         worker.cancelAsked = true
         worker.renewing.ring()
       }

@@ -103,8 +103,12 @@ export const makeStore: (
     const nothing = (filter: JobStore.Filter) => filter.states?.length === 0
 
     return {
-      enqueue: (jobs, options) =>
-        run("enqueue", { jobs, ...options }, (answer) => answer as ReadonlyArray<JobStore.Stored>),
+      enqueue: (jobs, { maxLength, taker }) =>
+        run(
+          "enqueue",
+          { jobs, maxLength, taker: JobStore.takerOf(jobs, taker) },
+          (answer) => answer as ReadonlyArray<JobStore.Stored>
+        ),
       claim: (request) => {
         clock.leases(request.leaseMs)
         return run(

@@ -73,7 +73,12 @@ export const makeStore: (
         Effect.tapError(() => Effect.sync(telling.rearm))
       )
     return {
-      enqueue: (jobs, options) => run("enqueue", enqueue(jobs, options)),
+      enqueue: (jobs, options) =>
+        Effect.tap(run("enqueue", enqueue(jobs, options)), (answers) =>
+          Effect.sync(() => {
+            if (answers.includes("taken")) tidying.claimed(1)
+          })),
+      inTransaction: dialect.inTransaction,
       claim: (request) => {
         clock.leases(request.leaseMs)
         return Effect.tap(run("claim", claim(request)), (jobs) => Effect.sync(() => tidying.claimed(jobs.length)))

@@ -29,7 +29,7 @@ export const drain = (worker: WorkerState, grace: number): Effect.Effect<Drained
       returned.push(job.claim.id)
       stop(worker, job, { _tag: "Shutdown" })
     }
-    // A claim that is under way may still bring jobs, which go back as well.
+    // What is under way, a claim or a job that is being stored, may still bring jobs, which go back as well.
     if (worker.jobs.size > 0 || mayCome(worker)) yield* emptyWithin(worker, interruptWithin, true)
     if (worker.pending.length > 0) yield* emptyWithin(worker, recordWithin)
     worker.phase = "Stopped"
@@ -41,9 +41,10 @@ export const drain = (worker: WorkerState, grace: number): Effect.Effect<Drained
     }
   })
 
-// ----------------------------------------------------------------------------------------------------------- internals
+/** Whether jobs may be this worker's by now of which it does not know yet. */
+export const mayCome = (worker: WorkerState): boolean => worker.claiming || worker.promised > 0
 
-const mayCome = (worker: WorkerState): boolean => worker.claiming || worker.promised > 0
+// ----------------------------------------------------------------------------------------------------------- internals
 
 const emptyWithin = (worker: WorkerState, ms: number, claimed = false): Effect.Effect<void> =>
   Effect.gen(function*() {

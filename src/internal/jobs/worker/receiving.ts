@@ -1,49 +1,46 @@
-/** Receiving jobs: an idle worker gets what is enqueued in its process with the write that stores it. */
+/** Receiving jobs: a worker with a free place gets what is enqueued in its process with the write that stores it. */
 import * as Effect from "effect/Effect"
 import type { Claim, NewJob } from "../../../JobStore.ts"
-import type { Idle } from "../handing.ts"
-import { pump } from "./running.ts"
+import type { Receiver, Whose } from "../handing.ts"
+import { pump, stop } from "./running.ts"
 import { leaseOf, type WorkerState } from "./state.ts"
 import { placesFree, take } from "./taking.ts"
 
-export const receiving = (worker: WorkerState): Idle => {
+export const receiving = (worker: WorkerState): Receiver => {
   const { id, lease, queryTimeout } = worker.settings
-  const asked = new Map<NewJob, number>()
+  const told = (job: NewJob, asked: number, whose: Whose) => {
+    worker.promised--
+    // An answer that took as long as a lease may is of no use: the job goes back.
+    if (whose === "its own") receive(worker, claimOf(job), asked, worker.now() - asked > queryTimeout)
+    else if (whose === "unknown" && !worker.jobs.has(job.id)) worker.lostClaim = true
+    worker.emptied.ring()
+    // A bell wakes who waits in the same step: whoever enqueued goes on first.
+    Effect.runForkWith(worker.context)(Effect.andThen(
+      Effect.yieldNow,
+      Effect.sync(() => {
+        pump(worker)
+        worker.taking.ring()
+      })
+    ))
+  }
   return {
     taker: { workerId: id, leaseMs: lease },
-    wants: (job) => {
-      if (!isIdle(worker) || !worker.runners.has(job.flow) || worker.limited.has(job.tenant)) return false
+    keepPlace: (job) => {
+      if (!hasPlace(worker) || !worker.runners.has(job.flow) || worker.limited.has(job.tenant)) return undefined
       worker.promised++
-      asked.set(job, worker.now())
-      return true
-    },
-    answered: (job, whose) => {
-      const since = asked.get(job) ?? -Infinity
-      asked.delete(job)
-      worker.promised--
-      const late = worker.now() - since > queryTimeout
-      if (whose === "its own" && !late) receive(worker, claimOf(job), since)
-      else if (whose !== "not its own") worker.lostClaim = true
-      worker.emptied.ring()
-      // A bell wakes who waits in the same step: whoever enqueued goes on first.
-      Effect.runForkWith(worker.context)(Effect.andThen(
-        Effect.yieldNow,
-        Effect.sync(() => {
-          pump(worker)
-          worker.taking.ring()
-        })
-      ))
+      const asked = worker.now()
+      return (whose) => told(job, asked, whose)
     }
   }
 }
 
 // ----------------------------------------------------------------------------------------------------------- internals
 
-/** It has a place, the store answers, and no job is known to wait for a place: nobody is overtaken. */
-const isIdle = (worker: WorkerState): boolean =>
+/** Nobody is overtaken that it knows of; of others it hears with the next sweep. */
+const hasPlace = (worker: WorkerState): boolean =>
   worker.phase === "Running" && worker.asking.available && !worker.mayWait && !worker.claiming && !worker.lostClaim &&
-  worker.settings.tenantConcurrency === undefined && worker.ahead.length === 0 &&
-  worker.busy + worker.promised < worker.settings.concurrency && placesFree(worker) > 0
+  worker.settings.tenantConcurrency === undefined &&
+  worker.busy + worker.promised + worker.ahead.length < worker.settings.concurrency && placesFree(worker) > 0
 
 /** A new job's first claim. */
 const claimOf = (job: NewJob): Claim => ({
@@ -55,10 +52,11 @@ const claimOf = (job: NewJob): Claim => ({
   alone: false
 })
 
-const receive = (worker: WorkerState, claim: Claim, asked: number): void => {
+const receive = (worker: WorkerState, claim: Claim, asked: number, late: boolean): void => {
   if (worker.phase === "Stopped") {
     const back = worker.store.settle([{ ...leaseOf(claim), _tag: "Returned", delayMs: 0 }])
     return void Effect.runForkWith(worker.context)(Effect.ignore(worker.asking.ask("settle", back)))
   }
-  take(worker, claim, asked, worker.nowExactly())
+  const job = take(worker, claim, asked, worker.nowExactly())
+  if (late) stop(worker, job, { _tag: "Shutdown" })
 }

@@ -47,8 +47,9 @@ export const taking = (worker: WorkerState): Effect.Effect<void> => {
     if (worker.lostClaim) {
       // What is being stored for it may be there by now, and is not to be given back.
       if (worker.promised > 0) return yield* worker.taking.wait
-      yield* asking.ask("disown", store.disown(id, [...worker.jobs.keys()]))
+      const back = yield* asking.ask("disown", store.disown(id, [...worker.jobs.keys()]))
       worker.lostClaim = false
+      worker.mayWait ||= back > 0
     }
     if (worker.now() >= sweepAt) {
       const swept = yield* asking.ask("sweep", store.sweep(worker.flows))
@@ -57,9 +58,9 @@ export const taking = (worker: WorkerState): Effect.Effect<void> => {
       if (swept.recovered.length > 0 || swept.dead.length > 0) yield* tookBack(worker, swept.recovered, swept.dead)
       worker.mayWait ||= swept.ready
     }
-    if (worker.mayWait) {
+    const limit = atOnce(worker, placesFree(worker))
+    if (worker.mayWait && limit > 0) {
       worker.mayWait = false
-      const limit = atOnce(worker, placesFree(worker))
       const asked = worker.now()
       worker.claiming = true
       // Few of them begin sooner than the next are asked for.
@@ -85,7 +86,7 @@ export const taking = (worker: WorkerState): Effect.Effect<void> => {
       const allSeen = tenants < claims.length && tenants < tenantsAtOnce || !someLeft
       after = wrapped || allSeen ? "" : lastTenant(claims, after)
       worker.mayWait ||= wrapped || claims.length === limit || claims.length > concurrency
-      if (worker.mayWait && placesFree(worker) > 0) return
+      if (worker.mayWait && placesFree(worker) > 0 || claims.some(({ alone }) => alone)) return
     }
     pump(worker)
     yield* worker.taking.waitFor(Math.max(1, Math.min(sweepAt - worker.now(), poll)))
@@ -150,7 +151,7 @@ const tookBack = (
 }
 
 /** A claim has come. */
-export const take = (worker: WorkerState, claim: Claim, asked: number, came: number): void => {
+export const take = (worker: WorkerState, claim: Claim, asked: number, came: number): Running => {
   const known = worker.jobs.get(claim.id)
   const job: Running = {
     claim,
@@ -164,12 +165,12 @@ export const take = (worker: WorkerState, claim: Claim, asked: number, came: num
   worker.jobs.set(claim.id, job)
   // A bell may wake who waits for it at once, in this step: what it tells of must be there.
   if (worker.jobs.size === 1) worker.renewing.ring()
-  if (worker.phase !== "Running") return stop(worker, job, { _tag: "Shutdown" })
-  if (job.stage === "Held") return
-  worker.ahead.push(job)
+  if (worker.phase !== "Running") stop(worker, job, { _tag: "Shutdown" })
+  else if (job.stage === "Waiting") worker.ahead.push(job)
+  return job
 }
 
-/** A suspect runs with nobody beside it: once all others have ended. True where this was something to do. */
+/** A suspect runs with nobody beside it: once all others have ended, and none is about to come. True where this was something to do. */
 const startHeld = (worker: WorkerState): Effect.Effect<boolean, JobError> =>
   Effect.gen(function*() {
     let held: Running | undefined
@@ -177,7 +178,7 @@ const startHeld = (worker: WorkerState): Effect.Effect<boolean, JobError> =>
       if (job.stage === "Running" || job.stage === "Waiting") return false
       if (job.stage === "Held") held ??= job
     }
-    if (held === undefined) return false
+    if (held === undefined || worker.promised > 0) return false
     const began = yield* worker.asking.ask("start", worker.store.start(held.claim))
     if (held.stage !== "Held") return true
     if (began) begin(worker, held)

@@ -1,7 +1,7 @@
 /** Storing jobs: all or none, each id once, and no more than the queue may hold. */
 import * as Effect from "effect/Effect"
 import type * as SqlError from "effect/sql/SqlError"
-import type * as JobStore from "../../../JobStore.ts"
+import * as JobStore from "../../../JobStore.ts"
 import type { Batches } from "./batches.ts"
 import type { Dialect } from "./dialect.ts"
 import type { Finding } from "./finding.ts"
@@ -142,7 +142,7 @@ export const makeEnqueue = (
       return Effect.tap(
         jobs.length > 1
           ? enqueueAll(jobs, maxLength, word)
-          : enqueue(jobs, maxLength, word, inside ? undefined : taker),
+          : enqueue(jobs, maxLength, word, inside ? undefined : JobStore.takerOf(jobs, taker)),
         (answers) => answers.includes("created") ? tellLater("ready", word) : Effect.void
       )
     })
