@@ -114,6 +114,25 @@ describe("events", () => {
       ])
     }))
 
+  it.effect("a node that waits for its permit begins when it has it", () =>
+    Effect.gen(function*() {
+      const narrow = Node.withPolicy(late("narrow", "100 millis"), { concurrency: 1 })
+      const runtime = yield* FlowRuntime.make(Flow.make("f", [add("first", 1).to(narrow)]))
+      const events = yield* record(runtime)
+      const one = yield* start(runtime.run(1))
+      const two = yield* start(runtime.run(2))
+      yield* TestClock.adjust("200 millis")
+      yield* Fiber.join(one)
+      yield* Fiber.join(two)
+      const told = (yield* events.ended).filter(({ node }) => node === "narrow")
+      assert.deepStrictEqual(told.map(({ _tag, at, durationMs }) => [_tag, at, durationMs]), [
+        ["NodeStarted", 0, undefined],
+        ["NodeSucceeded", 100, 100],
+        ["NodeStarted", 100, undefined],
+        ["NodeSucceeded", 200, 100]
+      ])
+    }))
+
   it.effect("a trace that spreads into branches lasts until the last of them has ended", () =>
     Effect.gen(function*() {
       const branches = [late("short", 10), late("long", 500)] as const

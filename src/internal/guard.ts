@@ -18,6 +18,7 @@ import { compensate, undo } from "./compensate.ts"
 import { answered, type AnyEffect } from "./effects.ts"
 import { isDeep, onFreshStack, stopOnFreshStack } from "./nesting.ts"
 import { interruptAtRest } from "./stop.ts"
+import { unknownTime } from "./subscription.ts"
 import { failureOf } from "./trace.ts"
 import type { Walk } from "./walk.ts"
 
@@ -34,7 +35,11 @@ const attempt = (walk: Walk): AnyEffect => {
   const permits = trace.supervisor.permits(step)
   return permits === undefined
     ? timed(walk)
-    : permits.withPermits(1)(Effect.suspend(() => timed(walk)))
+    : permits.withPermits(1)(Effect.suspend(() => {
+      // The permit may have been waited for: the attempt begins now, not when the step before ended.
+      walk.leftAt = unknownTime
+      return timed(walk)
+    }))
 }
 
 const timed = (walk: Walk): AnyEffect => {
