@@ -15,6 +15,7 @@ import { ask, newJob } from "../utils/jobs.ts"
 import * as PostgresServer from "../utils/servers/postgres.ts"
 
 const leaseMs = 150
+const leastDone = 50
 const table = "races"
 
 /** Whole numbers below `n`, the same for the same seed. */
@@ -138,7 +139,11 @@ const actor = (store: JobStore, world: World, name: string, seed: number, ms: nu
       Effect.sleep(20)
     ]
     const until = performance.now() + ms
-    while (performance.now() < until) yield* steps[roll(steps.length)]!
+    // On a busy machine a little longer, until enough has happened.
+    const most = until + 15_000
+    while (
+      performance.now() < until || world.done.size <= leastDone && performance.now() < most
+    ) yield* steps[roll(steps.length)]!
   })
 
 /** To the end: every lease runs out, and whatever can be claimed is done. */
@@ -169,7 +174,7 @@ const play = (a: JobStore, b: JobStore, ms: number) =>
     yield* finish(a, world)
     const message = `seed ${seed}`
     assert.deepStrictEqual(world.wrong, [], message)
-    assert.isAbove(world.done.size, ms / 80, message)
+    assert.isAbove(world.done.size, leastDone, message)
     assert.isAbove(world.purged.size, 0, message)
     const left = yield* a.list({ limit: 100_000 })
     const ends = new Set(["done", "dead", "cancelled"])
