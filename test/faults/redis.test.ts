@@ -56,6 +56,17 @@ describe.skipIf(!RedisServer.available)("a Redis that fails", () => {
       })
     }))
 
+  it.live("that has too few replicas left, and as many as it wants", () =>
+    Effect.gen(function*() {
+      yield* survives({
+        ...(yield* begin("alone")),
+        begin: send("CONFIG", "SET", "min-replicas-to-write", "1"),
+        end: send("CONFIG", "SET", "min-replicas-to-write", "0"),
+        ms: 1200,
+        says: /NOREPLICAS/
+      })
+    }))
+
   it.live("that is stopped or killed, and started without its scripts: what was accepted is done", () =>
     Effect.gen(function*() {
       const { tasks: { flow, runs }, watched: { lines, queue, worker } } = yield* begin("restarted")

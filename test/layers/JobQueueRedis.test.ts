@@ -6,6 +6,7 @@ import { Flow, Node } from "penguiflow"
 import * as JobQueue from "penguiflow/JobQueue"
 import * as JobQueueRedis from "penguiflow/layers/JobQueueRedis"
 import * as Worker from "penguiflow/Worker"
+import { eventually } from "../utils/servers/process.ts"
 import * as RedisServer from "../utils/servers/redis.ts"
 import { jobQueueSuite } from "./JobQueueSuite.ts"
 
@@ -71,3 +72,42 @@ describe.skipIf(!RedisServer.available)("with a Redis server", () => {
       }).pipe(Effect.provide(JobQueueRedis.layer({ prefix: "memory" }).pipe(Layer.provideMerge(Layer.fresh(redis))))))
   })
 })
+
+describe.skipIf(!RedisServer.available)(
+  "with a node of a Redis cluster that has these queues' slots, and no others",
+  () => {
+    const scope = Scope.makeUnsafe()
+    const prefixes = Array.from({ length: 100 }, (_, i) => `clustered${i}`)
+    let queues = 0
+    let server!: RedisServer.RedisServer
+    const redis = Layer.unwrap(Effect.sync(() => Layer.fresh(NodeRedis.layer({ url: server.url }))))
+    beforeAll(async () => {
+      const start = Effect.gen(function*() {
+        server = yield* RedisServer.start({
+          settings: ["--cluster-enabled", "yes", "--cluster-require-full-coverage", "no"]
+        })
+        const { send } = Context.get(yield* Layer.build(redis), Redis.Redis)
+        const slots = yield* Effect.forEach(prefixes, (prefix) => send<number>("CLUSTER", "KEYSLOT", prefix))
+        yield* send("CLUSTER", "ADDSLOTS", ...new Set(slots.map(String)))
+        // It takes no writes for two seconds after its start.
+        const ready = Effect.map(send<string>("CLUSTER", "INFO"), (info) => info.includes("cluster_state:ok"))
+        assert.isTrue(yield* eventually(ready))
+      })
+      await Effect.runPromise(Scope.provide(start, scope))
+    })
+    afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
+
+    jobQueueSuite(
+      "in a Redis cluster",
+      (limits) => JobQueueRedis.layer({ ...limits, prefix: prefixes[queues++]! }).pipe(Layer.provide(redis))
+    )
+
+    it.live("a queue whose slot is elsewhere fails in words that say so, and nothing was stored", () =>
+      Effect.gen(function*() {
+        const queue = yield* JobQueue.JobQueue
+        const { message, reason } = yield* Effect.flip(queue.enqueue(lengths, "a"))
+        assert.isTrue(reason._tag === "QueueUnavailable" && reason.stored === "no", message)
+        assert.match(message, /CLUSTERDOWN|MOVED/)
+      }).pipe(Effect.provide(JobQueueRedis.layer({ prefix: "elsewhere" }).pipe(Layer.provide(redis)))))
+  }
+)

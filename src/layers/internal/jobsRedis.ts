@@ -199,7 +199,9 @@ export const makeStore: (
 const failed = (name: string, error: Redis.RedisError): JobError => {
   const cause: unknown = error.cause
   const words = cause instanceof Error ? cause.message : String(cause)
-  const said = /^(?:OOM|READONLY|NOAUTH|NOPERM|LOADING|MISCONF|BUSY|CLUSTERDOWN|MASTERDOWN|WRONGTYPE|ERR)\b/.test(words)
+  const said =
+    /^(?:OOM|READONLY|NOREPLICAS|NOAUTH|NOPERM|LOADING|MISCONF|BUSY|MOVED|ASK|TRYAGAIN|CROSSSLOT|CLUSTERDOWN|MASTERDOWN|WRONGTYPE|ERR)\b/
+      .test(words)
   return unavailable(
     name,
     error,

@@ -18,6 +18,8 @@ export interface Proxy {
   readonly cutAfter: (bytes: number | undefined) => Effect.Effect<void>
   /** Holds everything back for so many milliseconds. */
   readonly delay: (ms: number) => Effect.Effect<void>
+  /** New connections go to another port, as where a name or an address has moved. */
+  readonly redirect: (target: number) => Effect.Effect<void>
   /** How many connections are open. */
   readonly open: Effect.Effect<number>
   /** How many connections there have been. */
@@ -38,11 +40,12 @@ export const start = (target: number): Effect.Effect<Proxy, never, Scope.Scope> 
     let limit: number | undefined
     let delay = 0
     let total = 0
+    let port = target
     const listener = Net.createServer((client) => {
       total++
       client.on("error", () => {})
       if (mode === "refuse") return client.resetAndDestroy()
-      const server = Net.connect({ host: "127.0.0.1", port: target, noDelay: true })
+      const server = Net.connect({ host: "127.0.0.1", port, noDelay: true })
       const pair: Pair = { client, server, dark: mode === "dark" }
       pairs.add(pair)
       let bytes = 0
@@ -115,6 +118,10 @@ export const start = (target: number): Effect.Effect<Proxy, never, Scope.Scope> 
       delay: (ms) =>
         Effect.sync(() => {
           delay = ms
+        }),
+      redirect: (target) =>
+        Effect.sync(() => {
+          port = target
         }),
       open: Effect.sync(() => pairs.size),
       total: Effect.sync(() => total)

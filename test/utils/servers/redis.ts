@@ -2,7 +2,11 @@
 import { Effect, type Scope } from "effect"
 import { ask, type Daemon, daemon, firstOf, freePort, ordinaryUser, temporaryFolder } from "./process.ts"
 
-const command = firstOf("/usr/bin/redis-server", "/usr/local/bin/redis-server", "/opt/homebrew/bin/redis-server")
+export const command: string | undefined = firstOf(
+  "/usr/bin/redis-server",
+  "/usr/local/bin/redis-server",
+  "/opt/homebrew/bin/redis-server"
+)
 
 /** False where Redis is not installed: then its tests are skipped. */
 export const available: boolean = command !== undefined
