@@ -128,6 +128,7 @@ export const daemon = (options: {
       const until = Date.now() + 20_000
       while (!(yield* options.ready)) {
         if (gone(server) || Date.now() > until) {
+          signal(server, "SIGKILL")
           return yield* Effect.die(new Error(`${options.command} did not start:\n${output}`))
         }
         yield* pause(25)
