@@ -54,7 +54,7 @@ for (const [name, place] of Queues.places) {
           assert.match(lines[1]!, /^order-0 +done +orders +acme +1\/1/)
           assert.match(
             lines[2]!,
-            /^order-1 +dead +orders +acme +1\/1 .*OutOfStock: none left of fish$/
+            /^order-1 +dead +orders +acme +1\/1 .*OutOfStock: none left of fish \(node "reserve"\)$/
           )
           assert.match(lines[4]!, /^waiting +queued +orders +default +0\/5/)
           assert.deepStrictEqual([table.err, table.code, lines.length], ["", 0, 6])
@@ -65,7 +65,7 @@ for (const [name, place] of Queues.places) {
           if (spoil !== undefined) yield* spoil("order-1")
           const shown = yield* jobs("show", "order-1")
           assert.include(shown.out, spoil === undefined ? "\"item\": \"fish\"" : "\"spoilt\"")
-          assert.match(shown.out, /^dead of +OutOfStock, try 1$/m)
+          assert.match(shown.out, /^dead of +OutOfStock, try 1, node "reserve"$/m)
           assert.match(shown.out, /^ +none left of fish$/m)
 
           const retried = yield* jobs("retry", "order-1", "order-0", "nope")
