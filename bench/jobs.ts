@@ -2,7 +2,7 @@
  * Jobs per second, and the time from enqueueing a job to its running, beside other queues on the same servers.
  *
  * `npm run bench:jobs`, or `npm run bench:jobs -- --jobs 1000 --rounds 1 --singles 100 --only bullmq`. For the time to run,
- * all queues of a server wait in one process and get their jobs by turns; for throughput each is alone, one after the other.
+ * all queues of a server wait in one process and get their jobs by turns; for throughput each is alone, on servers of its own.
  */
 import { NodeRuntime } from "@effect/platform-node"
 import { Effect } from "effect"
@@ -36,6 +36,10 @@ const latencies = (place: Servers.Place, where: "here" | "elsewhere", servers: R
     return all
   })
 
+/** Of its own: what one queue leaves behind, dead rows and a log to be written out, slows the next. */
+const onServers = <A, E, R>(measure: (place: Servers.Place) => Effect.Effect<A, E, R>) =>
+  Effect.scoped(Effect.flatMap(Servers.start, measure))
+
 const cells = (latency: Latency | undefined): string =>
   latency === undefined ? "– | –" : `${latency.median.toFixed(2)} | ${latency.p99.toFixed(1)}`
 
@@ -43,18 +47,25 @@ const main = Effect.gen(function*() {
   if (!Servers.available) {
     return yield* Effect.sync(() => process.stderr.write("✗ this needs the programs of PostgreSQL and Redis\n"))
   }
-  const place = yield* Servers.start
-  const here = yield* latencies(place, "here", ["postgres", "redis", "file"])
-  // A file wakes nobody in another process.
-  const elsewhere = yield* latencies(place, "elsewhere", ["postgres", "redis"])
+  const [here, elsewhere] = yield* onServers((place) =>
+    Effect.all([
+      latencies(place, "here", ["postgres", "redis", "file"]),
+      // A file wakes nobody in another process.
+      latencies(place, "elsewhere", ["postgres", "redis"])
+    ])
+  )
   progress("")
   process.stdout.write(
     `${values.jobs} trivial jobs, ${concurrency} at once, median of ${values.rounds} rounds; ${values.singles} single jobs, by turns; all of it warm\n\n` +
       `| queue | jobs/s | ms to run, same process | 99 % | ms to run, another process | 99 % | what it promises |\n|---|---|---|---|---|---|---|\n`
   )
   for (const [name, { promises, server }] of chosen) {
-    const args = [name, yield* place(server), values.jobs, values.rounds]
-    const { jobsPerSecond } = yield* answerOf<Throughput>("throughput.ts", args)
+    const { jobsPerSecond } = yield* onServers((place) =>
+      Effect.flatMap(
+        place(server),
+        (url) => answerOf<Throughput>("throughput.ts", [name, url, values.jobs, values.rounds])
+      )
+    )
     progress("")
     process.stdout.write(
       `| ${name} | ${jobsPerSecond.toFixed(0)} | ${cells(here[name])} | ${cells(elsewhere[name])} | ${promises} |\n`
@@ -63,4 +74,4 @@ const main = Effect.gen(function*() {
 })
 
 // Ctrl-C stops the servers as well.
-NodeRuntime.runMain(Effect.scoped(main))
+NodeRuntime.runMain(main)
