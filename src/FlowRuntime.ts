@@ -18,7 +18,7 @@ import type { Flow } from "./Flow.ts"
 import type { FlowError } from "./FlowError.ts"
 import type { FlowEvent } from "./FlowEvent.ts"
 import { makeRuntime } from "./internal/runtime.ts"
-import type { Headers, Meta } from "./Trace.ts"
+import type { FailedAt, Headers, Meta } from "./Trace.ts"
 
 /** What a caller says of one message. */
 export interface RunOptions {
@@ -55,7 +55,7 @@ export interface Outcome<out Out, out E> {
   readonly durationMs: number
   readonly exit: Exit.Exit<ReadonlyArray<Out>, E | FlowError>
   /** Where it failed; undefined on success. */
-  readonly failedAt: { readonly node: string; readonly attempt: number } | undefined
+  readonly failedAt: FailedAt | undefined
 }
 
 /** A running flow. */

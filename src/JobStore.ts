@@ -213,9 +213,9 @@ export interface JobStore {
   ) => Effect.Effect<void, never, Scope.Scope>
 }
 
-/** Who may have these jobs with their write: nobody has several, or what is not to start yet. */
-export const takerOf = (jobs: ReadonlyArray<NewJob>, taker: Taker | undefined): Taker | undefined =>
-  jobs.length === 1 && jobs.every(({ delayMs }) => delayMs <= 0) ? taker : undefined
+/** Whether somebody may have these jobs with their write: nobody has several, or what is not to start yet. */
+export const mayBeTaken = (jobs: ReadonlyArray<NewJob>): boolean =>
+  jobs.length === 1 && jobs.every(({ delayMs }) => delayMs <= 0)
 
 /** Whether a job that was last cut off by its worker's death runs alone the next time. See `docs/jobs.md`, "Blame". */
 export const suspect = (crashes: number, maxAttempts: number): boolean =>

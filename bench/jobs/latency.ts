@@ -14,7 +14,6 @@ import { inAnotherProcess, inThisProcess } from "./starts.ts"
 /** Milliseconds. */
 export interface Latency {
   readonly median: number
-  readonly p90: number
   readonly p99: number
 }
 
@@ -74,7 +73,7 @@ for (const it of all) await it.stop()
 const latencies: Latencies = Object.fromEntries(
   all.map(({ name, times }) => [
     name,
-    { median: quantile(times, 0.5), p90: quantile(times, 0.9), p99: quantile(times, 0.99) }
+    { median: quantile(times, 0.5), p99: quantile(times, 0.99) }
   ])
 )
 await tell(latencies)

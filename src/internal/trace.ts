@@ -9,7 +9,7 @@ import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import { FlowError, type FlowErrorReason } from "../FlowError.ts"
 import type { Item } from "../FlowRuntime.ts"
-import type { Headers, Meta, TraceInfo } from "../Trace.ts"
+import type { FailedAt, Headers, Meta, TraceInfo } from "../Trace.ts"
 import type { AttemptScope } from "./attemptScope.ts"
 import type { Finished } from "./compensate.ts"
 import { Frame } from "./frame.ts"
@@ -99,7 +99,7 @@ export class Trace {
   startedAt: number = unknownTime
   /** Since when it waits for a place, where it has to and somebody watches. */
   queuedAt: number = unknownTime
-  failedAt: { readonly node: string; readonly attempt: number } | undefined
+  failedAt: FailedAt | undefined
   /** The branches that run in fibers of their own: who is named when one is stuck. */
   walks: Set<Walk> | undefined
   finished: Array<Finished> | undefined

@@ -154,7 +154,7 @@ export const makeStore = (): JobStore.JobStore => {
   return {
     enqueue: (jobs, { maxLength, taker: wanted }) =>
       at((now) => {
-        const taker = JobStore.takerOf(jobs, wanted)
+        const taker = JobStore.mayBeTaken(jobs) ? wanted : undefined
         const answers = jobs.map((job): JobStore.Stored => {
           const known = rows.get(job.id)
           return known === undefined

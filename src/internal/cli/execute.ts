@@ -17,6 +17,7 @@ import type * as Terminal from "effect/Terminal"
 import type { Flow } from "../../Flow.ts"
 import { type FlowError, isFlowError } from "../../FlowError.ts"
 import * as FlowRuntime from "../../FlowRuntime.ts"
+import { failedAt } from "../../Trace.ts"
 import { planOf } from "../plan.ts"
 import { codecsOf, type FlowCodecs } from "../schemas.ts"
 import { messageOf, tagOf } from "../text.ts"
@@ -243,9 +244,9 @@ const runOne = <In, Out, E, Part, N>(
     return Effect.flatMap(running.runtime, ({ run }) => {
       running.counts.admitted++
       return Effect.matchCauseEffect(run(input.value, optionsOf(running.asked)), {
-        onFailure: (cause) => failed(running, raw, cause, undefined),
-        onSuccess: ({ exit, failedAt }) => {
-          if (Exit.isFailure(exit)) return failed(running, raw, exit.cause, failedAt)
+        onFailure: (cause) => failed(running, raw, cause),
+        onSuccess: ({ exit }) => {
+          if (Exit.isFailure(exit)) return failed(running, raw, exit.cause)
           const lines: Array<string> = []
           for (const value of exit.value) {
             const line = lineOf(running.encode(value), (encoded) => encoded)
@@ -286,7 +287,7 @@ const streamOne = <In, Out, E, Part, N>(
         Stream.onEnd(Effect.sync(() => {
           if (!bad) counts.succeeded++
         })),
-        Stream.catchCause((cause) => Stream.fromEffectDrain(bad ? Effect.void : failed(running, raw, cause, undefined)))
+        Stream.catchCause((cause) => Stream.fromEffectDrain(bad ? Effect.void : failed(running, raw, cause)))
       )
     }))
   }))
@@ -312,15 +313,15 @@ const unwritable = <In, Out, E, Part, N>(running: Running<In, Out, E, Part, N>, 
 const failed = <In, Out, E, Part, N>(
   running: Running<In, Out, E, Part, N>,
   raw: Raw,
-  cause: Cause.Cause<unknown>,
-  failedAt: { readonly node: string; readonly attempt: number } | undefined
+  cause: Cause.Cause<unknown>
 ): Effect.Effect<ReadonlyArray<string>> => {
   if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt
   running.counts.failed++
   const error = Cause.squash(cause)
+  const node = failedAt(cause)?.node
   const said = isFlowError(error)
     ? `${messageOf(error)} (${error.code})`
-    : `${tagOf(error)}: ${messageOf(error)}${failedAt === undefined ? "" : ` (node "${failedAt.node}")`}`
+    : `${tagOf(error)}: ${messageOf(error)}${node === undefined ? "" : ` (node "${node}")`}`
   return running.out.say(`✗ ${placeOf(running, raw)}: ${said}`).pipe(
     Effect.andThen(running.asked.debug ? running.out.explain(causesOf(cause)) : Effect.void),
     Effect.as([])

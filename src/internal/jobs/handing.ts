@@ -8,7 +8,7 @@ import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import type { JobError } from "../../JobError.ts"
-import type { JobStore, NewJob, Stored, Taker } from "../../JobStore.ts"
+import { type JobStore, mayBeTaken, type NewJob, type Stored, type Taker } from "../../JobStore.ts"
 
 /** Whose a job is that was stored for a worker. */
 export type Whose = "its own" | "not its own" | "unknown"
@@ -35,7 +35,7 @@ export const enqueueIn = (
 ): Effect.Effect<ReadonlyArray<Stored>, JobError> =>
   Effect.flatMap(store.inTransaction ?? Effect.succeed(false), (inTransaction) => {
     const [job] = jobs
-    if (!inTransaction && job !== undefined && jobs.length === 1 && job.delayMs <= 0) {
+    if (!inTransaction && job !== undefined && mayBeTaken(jobs)) {
       for (const { keepPlace, taker } of receiversOf(store)) {
         const tell = keepPlace(job)
         if (tell !== undefined) return hand(store, job, maxLength, taker, tell)

@@ -106,7 +106,7 @@ export const makeStore: (
       enqueue: (jobs, { maxLength, taker }) =>
         run(
           "enqueue",
-          { jobs, maxLength, taker: JobStore.takerOf(jobs, taker) },
+          { jobs, maxLength, taker: JobStore.mayBeTaken(jobs) ? taker : undefined },
           (answer) => answer as ReadonlyArray<JobStore.Stored>
         ),
       claim: (request) => {
@@ -150,12 +150,7 @@ export const makeStore: (
         Effect.gen(function*() {
           const asked = performance.now()
           const swept = yield* sweep(flows, clock.expect(asked))
-          const step = clock.look(asked, swept.at, performance.now())
-          if (step !== 0) {
-            yield* run("right", { step: Math.round(step), graceMs: Math.round(clock.graceMs) }, () => undefined)
-            clock.righted()
-            yield* Effect.logWarning(`the job queue's ${clock.words(step)}`)
-          }
+          yield* clock.check(asked, swept.at, (step, graceMs) => run("right", { step, graceMs }, () => undefined))
           return swept.doubted ? yield* sweep(flows, undefined) : swept
         }),
       list: (filter) =>

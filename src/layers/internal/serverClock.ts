@@ -5,6 +5,7 @@
  * healthy workers too; where it is set back, those of dead workers last as much longer. Who sees it puts that right, before
  * any job is taken back.
  */
+import * as Effect from "effect/Effect"
 
 /** Less than this may as well be drift since the last look, and harms no lease. */
 const tolerance = 200
@@ -51,6 +52,23 @@ export class ServerClock {
     if (this.#ahead === undefined) return undefined
     const [least, most] = this.#ahead
     return { least: Math.floor(asked + least - tolerance), most: Math.ceil(asked + most + usual) }
+  }
+
+  /** As {@link ServerClock.look}, just now; what a step has made senseless is put right, and told. Whether there was one. */
+  check<E>(
+    asked: number,
+    at: number,
+    right: (step: number, graceMs: number) => Effect.Effect<unknown, E>
+  ): Effect.Effect<boolean, E> {
+    const step = Math.round(this.look(asked, at, performance.now()))
+    if (step === 0) return Effect.succeed(false)
+    return Effect.andThen(
+      right(step, Math.round(this.graceMs)),
+      Effect.suspend(() => {
+        this.righted()
+        return Effect.as(Effect.logWarning(`the job queue's ${this.words(step)}`), true)
+      })
+    )
   }
 
   /** What is to be said of such a step. */

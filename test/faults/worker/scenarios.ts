@@ -29,6 +29,20 @@ const summary = (it: Harness, expected: number) =>
     }
   })
 
+/** Now and then one of them is killed, and replaced at once; who is alive at the end. */
+const killAtRandom = (it: Harness, count: number, kills: number, spawn: () => Child) =>
+  Effect.gen(function*() {
+    let alive = Array.from({ length: count }, spawn)
+    yield* ready(alive)
+    for (let i = 0; i < kills; i++) {
+      yield* pause(300 + Math.random() * 700)
+      const victim = alive[Math.floor(Math.random() * alive.length)]!
+      it.kill(victim)
+      alive = [...alive.filter((child) => child !== victim), spawn()]
+    }
+    return alive
+  })
+
 /** Workers are killed at random while they work; each is replaced at once. */
 export const killed = (url: string | undefined, options: {
   readonly jobs: number
@@ -39,15 +53,7 @@ export const killed = (url: string | undefined, options: {
   Effect.scoped(Effect.gen(function*() {
     const it = yield* harness(url, { lease: options.lease })
     yield* enqueue(it, "j", options.jobs, (i) => options.ms * (0.5 + ((i * 7919) % 100) / 100))
-    let alive = [it.spawn(), it.spawn(), it.spawn()]
-    yield* ready(alive)
-    for (let i = 0; i < options.kills; i++) {
-      yield* pause(300 + Math.random() * 700)
-      const victim = alive[Math.floor(Math.random() * alive.length)]!
-      it.kill(victim)
-      const next = it.spawn()
-      alive = [...alive.filter((child) => child !== victim), next]
-    }
+    yield* killAtRandom(it, 3, options.kills, () => it.spawn())
     const last = Date.now()
     // What is not held up by a dead worker's lease takes its time as well: it is measured apart.
     const killedAt = [...it.deaths.values()]
@@ -69,15 +75,7 @@ export const feedersKilled = (url: string | undefined, options: {
 }) =>
   Effect.scoped(Effect.gen(function*() {
     const it = yield* harness(url, { lease: options.lease })
-    const feeder = () => it.spawn({ feedMs: options.feedMs })
-    let alive = [feeder(), feeder()]
-    yield* ready(alive)
-    for (let i = 0; i < options.kills; i++) {
-      yield* pause(300 + Math.random() * 700)
-      const [victim, other] = Math.random() < 0.5 ? alive : alive.toReversed()
-      it.kill(victim!)
-      alive = [other!, feeder()]
-    }
+    const alive = yield* killAtRandom(it, 2, options.kills, () => it.spawn({ feedMs: options.feedMs }))
     yield* ready(alive)
     yield* pause(500)
     for (const child of alive) it.kill(child)

@@ -142,7 +142,7 @@ export const makeEnqueue = (
       return Effect.tap(
         jobs.length > 1
           ? enqueueAll(jobs, maxLength, word)
-          : enqueue(jobs, maxLength, word, inside ? undefined : JobStore.takerOf(jobs, taker)),
+          : enqueue(jobs, maxLength, word, inside || !JobStore.mayBeTaken(jobs) ? undefined : taker),
         (answers) => answers.includes("created") ? tellLater("ready", word) : Effect.void
       )
     })

@@ -17,8 +17,8 @@ export const makeRight = (
   const notLater = (column: string) =>
     sql`${sql(column)} = CASE WHEN ${sql(column)} > ${now} THEN ${now} ELSE ${sql(column)} END`
   return (step, graceMs) => {
-    const back = Math.round(-step)
-    const lease = sql`${now} + ${Math.round(graceMs)}`
+    const back = -step
+    const lease = sql`${now} + ${graceMs}`
     const tooLong = sql`lease_until > ${now} + ${Math.round(back / 2)}`
     // Whoever is alive renews these before they end. One whose row is locked is just being written to.
     const leases = (which: Statement.Fragment) =>

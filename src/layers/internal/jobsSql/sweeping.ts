@@ -88,13 +88,7 @@ export const makeSweep = (
     Effect.gen(function*() {
       const asked = performance.now()
       let first = yield* due(flows)
-      const step = clock.look(asked, first.at, performance.now())
-      if (step !== 0) {
-        yield* right(step, clock.graceMs)
-        clock.righted()
-        yield* Effect.logWarning(`the job queue's ${clock.words(step)}`)
-        first = yield* due(flows)
-      }
+      if (yield* clock.check(asked, first.at, right)) first = yield* due(flows)
       if (!first.delayed && !first.expired) {
         return { recovered: [], dead: [], ready: first.ready, nextMs: first.nextMs }
       }
