@@ -122,7 +122,13 @@ export const make: (
       ["server.address", link.address.host],
       ["server.port", link.address.port]
     ] as const
-    const acquirer = Effect.map(pool.lease, (it) => connectionOf(it, it.connection))
+    const known = new WeakMap<PgLink.Link, Held>()
+    const connection = (link: PgLink.Link): Held => {
+      const made = known.get(link) ?? connectionOf(link, link.connection)
+      known.set(link, made)
+      return made
+    }
+    const acquirer = Effect.map(pool.lease, connection)
     const pinned = Effect.flatMap(pool.lease, (it) => Effect.map(it.connection.pin, (pin) => connectionOf(it, pin)))
     const client = yield* SqlClient.make({
       driver: "pg",
@@ -130,7 +136,7 @@ export const make: (
       spanAttributes: attributes,
       transactionService,
       acquirer,
-      borrower: (f) => Effect.scoped(Effect.flatMap(acquirer, f)),
+      borrower: (f) => pool.use((link) => f(connection(link))),
       transactionAcquirer: pinned
     })
     const withTransaction = SqlClient.makeWithTransaction<SqlClient.TransactionConnection, Connection>({
@@ -297,12 +303,12 @@ const toPlain = (value: unknown): unknown =>
 const plainRows = (result: PgConnection.Result): Effect.Effect<ReadonlyArray<PgConnection.Row>> => {
   const names = result.fields.flatMap((field) => field.dataTypeId === int8 ? [field.name] : [])
   if (names.length === 0 || result.rows.length === 0) return Effect.succeed(result.rows)
-  return Effect.map(SqlClient.SafeIntegers, (safe) =>
-    safe ? result.rows : result.rows.map((row) => {
-      const plain: Record<string, unknown> = { ...row }
-      for (const name of names) plain[name] = toPlain(row[name])
-      return plain
-    }))
+  return Effect.map(SqlClient.SafeIntegers, (safe) => {
+    // The rows are nobody else's: the driver has made them for this statement.
+    const rows: ReadonlyArray<Record<string, unknown>> = safe ? [] : result.rows
+    for (const row of rows) for (const name of names) row[name] = toPlain(row[name])
+    return result.rows
+  })
 }
 
 const plainValues = (

@@ -73,6 +73,7 @@ export const makeStore: (
         Effect.tapError(() => Effect.sync(telling.rearm))
       )
     return {
+      endsWithin: queryMs,
       enqueue: (jobs, options) =>
         Effect.tap(run("enqueue", enqueue(jobs, options)), (answers) =>
           Effect.sync(() => {

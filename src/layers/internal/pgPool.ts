@@ -3,6 +3,7 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Pool from "effect/Pool"
 import * as Scope from "effect/Scope"
 import type * as SqlError from "effect/sql/SqlError"
@@ -13,6 +14,10 @@ import * as PgSettings from "./pgSettings.ts"
 export interface PgPool {
   /** A connection for oneself until the scope closes; waits for at most `queryTimeout`. */
   readonly lease: Effect.Effect<PgLink.Link, SqlError.SqlError, Scope.Scope>
+  /** The same while `f` runs. One that lies idle costs no scope, and nothing to wait for. */
+  readonly use: <A, E, R>(
+    f: (link: PgLink.Link) => Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, E | SqlError.SqlError, R>
   /** Connects, and makes the schema where there is one to make. */
   readonly check: Effect.Effect<void, SqlError.SqlError>
 }
@@ -79,15 +84,24 @@ export const make = (settings: PgSettings.Settings): Effect.Effect<PgPool, never
       (cause) => closed && Cause.hasInterruptsOnly(cause),
       () => Effect.fail(isClosed())
     )
+    const fit = (link: PgLink.Link) => link.alive && !link.spent && !tooOld(link)
     const lease: PgPool["lease"] = Effect.suspend(() =>
       closed ? Effect.fail(isClosed()) : Effect.filterOrElse(
         within(queryMs, get, noneFree),
-        (link) => link.alive && !link.spent && !tooOld(link),
+        fit,
         (link) => Effect.andThen(Pool.invalidate(pool, link), lease)
       )
     )
+    const use: PgPool["use"] = (f) =>
+      Effect.suspend(() => {
+        const { availableHead, waiters } = pool.state
+        const idle = !closed && waiters.size === 0 && availableHead?.exit._tag === "Success" &&
+          fit(availableHead.exit.value)
+        return idle ? Pool.use(pool, f) : Effect.scoped(Effect.flatMap(lease, f))
+      })
     return {
       lease,
+      use,
       check: Effect.scoped(
         Effect.flatMap(lease, (link) => settings.schema === undefined ? Effect.void : makeSchema(link, settings.schema))
       )
@@ -105,13 +119,15 @@ const within = <A, E, R, B, E2>(
   effect: Effect.Effect<A, E, R>,
   otherwise: Effect.Effect<B, E2>
 ): Effect.Effect<A | B, E | E2, R> =>
-  Effect.raceFirst(
-    effect,
-    Effect.callback<B, E2>((resume) => {
-      const timer = setTimeout(() => resume(otherwise), ms)
-      return Effect.sync(() => clearTimeout(timer))
-    })
-  )
+  // Most of the time it is there at once, and there is nothing to race.
+  Effect.flatMap(Effect.forkChild(effect, { startImmediately: true }), (fiber) =>
+    fiber.pollUnsafe() ?? Effect.raceFirst(
+      Effect.onInterrupt(Fiber.join(fiber), () => Fiber.interrupt(fiber)),
+      Effect.callback<B, E2>((resume) => {
+        const timer = setTimeout(() => resume(otherwise), ms)
+        return Effect.sync(() => clearTimeout(timer))
+      })
+    ))
 
 const makeSchema = (link: PgLink.Link, schema: string): Effect.Effect<void, SqlError.SqlError> => {
   const run = (sql: string, params: ReadonlyArray<unknown>) =>

@@ -29,6 +29,11 @@ export interface Dialect {
     rows: ReadonlyArray<Row>,
     columns: Readonly<Record<string, "text" | "bigint">>
   ) => Statement.Fragment
+  /** The same rows as JSON text. */
+  readonly rowsIn: (
+    json: string,
+    columns: Readonly<Record<string, "text" | "bigint">>
+  ) => Statement.Fragment
   /** Names of flows as a table `g`: few, and the planner sees how few. */
   readonly among: (flows: ReadonlyArray<string>) => Statement.Fragment
   /** Whether the caller is within a transaction. */
@@ -38,6 +43,16 @@ export interface Dialect {
 export const makeDialect = (client: SqlClient.SqlClient, table: string): Dialect => {
   const sql = client.withoutTransforms()
   const isPg = sql.onDialectOrElse({ pg: () => true, orElse: () => false })
+  const rowsIn: Dialect["rowsIn"] = (json, columns) => {
+    const names = Object.entries(columns)
+    if (isPg) {
+      // Arrays would be read sooner, and be joined as if they were short: by looking at each row for each other one.
+      const types = sql.literal(names.map(([name, type]) => `${name} ${type}`).join(", "))
+      return sql`json_to_recordset(${json}::json) AS g(${types})`
+    }
+    const picks = sql.literal(names.map(([name]) => `value ->> '${name}' AS ${name}`).join(", "))
+    return sql`(SELECT ${picks} FROM json_each(${json})) AS g`
+  }
   return {
     client,
     sql,
@@ -52,17 +67,8 @@ export const makeDialect = (client: SqlClient.SqlClient, table: string): Dialect
     locked: sql.literal(isPg ? "FOR UPDATE SKIP LOCKED" : ""),
     greatest: sql.literal(isPg ? "greatest" : "max"),
     seqIn: (select) => isPg ? sql`seq = ANY(ARRAY(${select}))` : sql`seq IN (${select})`,
-    given: (rows, columns) => {
-      const text = JSON.stringify(rows)
-      const names = Object.entries(columns)
-      if (isPg) {
-        // Arrays would be read sooner, and be joined as if they were short: by looking at each row for each other one.
-        const types = sql.literal(names.map(([name, type]) => `${name} ${type}`).join(", "))
-        return sql`json_to_recordset(${text}::json) AS g(${types})`
-      }
-      const picks = sql.literal(names.map(([name]) => `value ->> '${name}' AS ${name}`).join(", "))
-      return sql`(SELECT ${picks} FROM json_each(${text})) AS g`
-    },
+    given: (rows, columns) => rowsIn(JSON.stringify(rows), columns),
+    rowsIn,
     among: (flows) => {
       const cast = sql.literal(isPg ? "::text" : "")
       return sql`(${sql.join(" UNION ALL ", false)(flows.map((flow) => sql`SELECT ${flow}${cast} AS flow`))}) AS g`

@@ -5,10 +5,11 @@ import * as JobStore from "../../../JobStore.ts"
 import type { Batches } from "./batches.ts"
 import type { Dialect } from "./dialect.ts"
 import type { Finding } from "./finding.ts"
+import { fixed } from "./fixed.ts"
 import type { Telling } from "./telling.ts"
 
 export const makeEnqueue = (
-  { client, given, inTransaction, isPg, now, sql, t }: Dialect,
+  { client, given, inTransaction, isPg, now, rowsIn, sql, t }: Dialect,
   { queued, thenReady, thenRunning }: Finding,
   { newWord, notifyFor, tellLater, withTold }: Telling,
   batches: Batches
@@ -18,16 +19,11 @@ export const makeEnqueue = (
   const lengthOf = sql<{ n: number }>`SELECT count(*) AS n FROM (${queued}) AS q`
   let length = 0
   let fresh = 0
-  /** Whether so many more fit. Counted anew once a hundredth of the limit was stored since, or a second has passed. */
-  const hasRoom = (more: number, maxLength: number) =>
-    Effect.gen(function*() {
-      const at = performance.now()
-      if (at > fresh + 1000 || length + more > maxLength * 0.99) {
-        length = Number((yield* lengthOf)[0]?.n ?? 0)
-        fresh = at
-      }
-      return length + more <= maxLength
-    })
+  /** Anew once a hundredth of the limit was stored since, or a second has passed. */
+  const count = Effect.map(lengthOf, ([row]) => {
+    length = Number(row?.n ?? 0)
+    fresh = performance.now()
+  })
 
   const compare = (jobs: ReadonlyArray<JobStore.NewJob>) =>
     Effect.map(
@@ -46,8 +42,35 @@ export const makeEnqueue = (
       }
     )
 
+  const write = (taken: boolean) =>
+    fixed<Inserted, "rows" | "word" | "workerId" | "leaseMs">(sql, (value) => {
+      const [columns, values] = taken
+        ? [
+          sql`, token, started, started_at, worker_id, lease_until`,
+          sql`, 1, 1, clock.at, ${value("workerId")}, clock.at + ${value("leaseMs")}`
+        ]
+        : [sql``, sql``]
+      const state = taken ? sql`'running'` : sql`CASE WHEN g.delay_ms > 0 THEN 'delayed' ELSE 'ready' END`
+      const inserted = sql`
+        INSERT INTO ${t} (id, flow, payload, tenant, topic, priority, meta, max_attempts, timeout_ms, state, enqueued_at, run_at
+          ${columns})
+        SELECT g.id, g.flow, g.payload, g.tenant, g.topic, g.priority, g.meta, g.max_attempts, g.timeout_ms, ${state},
+          clock.at, clock.at + g.delay_ms ${values}
+        FROM ${rowsIn(value("rows"), newColumns)} CROSS JOIN (SELECT ${now} AS at) AS clock WHERE true ORDER BY g.i
+        ON CONFLICT (id) DO NOTHING RETURNING id`
+      if (!isPg) return inserted
+      return taken
+        ? sql`WITH stored AS (${inserted}, seq, lease_until) ${
+          thenRunning("stored", value("workerId"))
+        } SELECT stored.id, noted.n FROM stored CROSS JOIN noted`
+        : sql`WITH stored AS (${inserted}, seq, flow, tenant, priority, state) ${thenReady("stored")} ${
+          notifyFor("stored", "ready", value("word"))
+        } SELECT stored.id FROM ${withTold("stored")}`
+    })
+  const [insertWaiting, insertTaken] = [write(false), write(true)]
+
   const insert = (jobs: ReadonlyArray<JobStore.NewJob>, word: string, taker: JobStore.Taker | undefined) => {
-    const rows = jobs.map((job, i) => ({
+    const rows = JSON.stringify(jobs.map((job, i) => ({
       i,
       id: job.id,
       flow: job.flow,
@@ -59,42 +82,10 @@ export const makeEnqueue = (
       max_attempts: job.maxAttempts,
       ...(job.timeoutMs === undefined ? undefined : { timeout_ms: job.timeoutMs }),
       delay_ms: job.delayMs
-    }))
-    const from = given(rows, {
-      i: "bigint",
-      id: "text",
-      flow: "text",
-      payload: "text",
-      tenant: "text",
-      topic: "text",
-      priority: "bigint",
-      meta: "text",
-      max_attempts: "bigint",
-      timeout_ms: "bigint",
-      delay_ms: "bigint"
-    })
-    const [columns, values] = taker === undefined
-      ? [sql``, sql``]
-      : [
-        sql`, token, started, started_at, worker_id, lease_until`,
-        sql`, 1, 1, clock.at, ${taker.workerId}, clock.at + ${taker.leaseMs}`
-      ]
-    const state = taker === undefined ? sql`CASE WHEN g.delay_ms > 0 THEN 'delayed' ELSE 'ready' END` : sql`'running'`
-    const inserted = sql`
-      INSERT INTO ${t} (id, flow, payload, tenant, topic, priority, meta, max_attempts, timeout_ms, state, enqueued_at, run_at
-        ${columns})
-      SELECT g.id, g.flow, g.payload, g.tenant, g.topic, g.priority, g.meta, g.max_attempts, g.timeout_ms, ${state},
-        clock.at, clock.at + g.delay_ms ${values}
-      FROM ${from} CROSS JOIN (SELECT ${now} AS at) AS clock WHERE true ORDER BY g.i
-      ON CONFLICT (id) DO NOTHING RETURNING id`
-    if (!isPg) return sql<Inserted>`${inserted}`
+    })))
     return taker === undefined
-      ? sql<Inserted>`WITH stored AS (${inserted}, seq, flow, tenant, priority, state) ${thenReady("stored")} ${
-        notifyFor("stored", "ready", word)
-      } SELECT stored.id FROM ${withTold("stored")}`
-      : sql<Inserted>`WITH stored AS (${inserted}, seq, lease_until) ${
-        thenRunning("stored", taker.workerId, batches.over())
-      } SELECT stored.id, noted.n FROM stored CROSS JOIN noted`
+      ? insertWaiting({ rows, word, workerId: "", leaseMs: 0 })
+      : insertTaken({ rows, word: "", ...taker })
   }
 
   const enqueue = (
@@ -104,7 +95,8 @@ export const makeEnqueue = (
     taker: JobStore.Taker | undefined
   ) =>
     Effect.gen(function*() {
-      if (!(yield* hasRoom(jobs.length, maxLength))) {
+      if (performance.now() > fresh + 1000 || length + jobs.length > maxLength * 0.99) yield* count
+      if (length + jobs.length > maxLength) {
         const answers = yield* compare(jobs)
         const missing = answers.filter((answer) => answer === undefined).length
         if (missing > 0 && length + missing > maxLength) return answers.map((answer) => answer ?? "full")
@@ -157,6 +149,20 @@ class Refusal {
     this.answers = answers
   }
 }
+
+const newColumns = {
+  i: "bigint",
+  id: "text",
+  flow: "text",
+  payload: "text",
+  tenant: "text",
+  topic: "text",
+  priority: "bigint",
+  meta: "text",
+  max_attempts: "bigint",
+  timeout_ms: "bigint",
+  delay_ms: "bigint"
+} as const
 
 interface Inserted {
   readonly id: string

@@ -21,15 +21,12 @@ export interface Finding {
   readonly delayed: Statement.Fragment
   /** When a delayed job is due: the column that has an index. */
   readonly dueAt: Statement.Fragment
-  /** An update after which jobs may be ready: returns `id`, `token` and `state` of each that it changed. */
-  readonly returning: (update: Statement.Fragment) => Statement.Statement<Row>
+  /** An update after which jobs may be ready: returns `id`, `token` and `state` of each that it changed. Claims that are over go. */
+  readonly returning: (update: Statement.Fragment, over?: ReadonlyArray<number>) => Statement.Statement<Row>
   /** For the end of a PostgreSQL `WITH`: what `source` has made ready can be claimed. It has `state`, and a row's names. */
   readonly thenReady: (source: string) => Statement.Fragment
-  /**
-   * For a PostgreSQL `WITH`: jobs that a worker claims, with `seq` and `lease_until`, are named by a row, `noted.n`. Rows
-   * of claims that are over go.
-   */
-  readonly thenRunning: (source: string, workerId: string, over: ReadonlyArray<number>) => Statement.Fragment
+  /** For a PostgreSQL `WITH`: jobs that a worker claims, with `seq` and `lease_until`, are named by a row, `noted.n`. */
+  readonly thenRunning: (source: string, workerId: string) => Statement.Fragment
   /** For a PostgreSQL `WITH`: these jobs, a `SELECT` of `seq`, can't be claimed any more. */
   readonly notReady: (seqs: Statement.Fragment) => Statement.Fragment
 }
@@ -42,6 +39,10 @@ export const makeFinding = ({ claims, isPg, ready, sql, t }: Dialect): Finding =
           SELECT seq, flow, tenant, priority FROM ${sql(source)} WHERE state = 'ready'
         )`
       : sql``
+  const forgotten = (over: ReadonlyArray<number>) =>
+    over.length === 0
+      ? sql``
+      : sql`, forgotten AS (DELETE FROM ${claims} WHERE n = ANY(${arrayOf(over)}::bigint[]))`
   const waiting = isPg ? sql`FROM ${ready} j WHERE true` : sql`FROM ${t} j WHERE j.state = 'ready'`
   const delayed = isPg ? sql`FROM ${t} WHERE due_at IS NOT NULL` : sql`FROM ${t} WHERE state = 'delayed'`
   return {
@@ -56,19 +57,17 @@ export const makeFinding = ({ claims, isPg, ready, sql, t }: Dialect): Finding =
       : sql`SELECT min(lease_until) FROM ${t} WHERE state = 'running'`,
     delayed,
     dueAt: sql.literal(isPg ? "due_at" : "run_at"),
-    returning: (update) =>
+    returning: (update, over = []) =>
       isPg
         ? sql<Row>`WITH changed AS (${update} RETURNING id, token, state, seq, flow, tenant, priority) ${
           thenReady("changed")
-        } SELECT id, token, state FROM changed`
+        } ${forgotten(over)} SELECT id, token, state FROM changed`
         : sql<Row>`${update} RETURNING id, token, state`,
     thenReady,
-    thenRunning: (source, workerId, over) =>
+    thenRunning: (source, workerId) =>
       sql`, noted AS (
           INSERT INTO ${claims} (worker_id, lease_until, jobs)
           SELECT ${workerId}, min(lease_until), array_agg(seq) FROM ${sql(source)} HAVING count(*) > 0 RETURNING n
-        ), forgotten AS (
-          DELETE FROM ${claims} WHERE n = ANY(${arrayOf(over)}::bigint[])
         )`,
     notReady: (seqs) =>
       sql`gone AS (

@@ -47,10 +47,13 @@ export const makeSettle = (
         ? sql`AND t.id = ANY(ARRAY(SELECT unnest(${arrayOf(settlements.map(({ id }) => id))}::text[])))`
         : sql``
       const changes = settlements.every((it) => it._tag === "Done") ? done : changesOf
-      const settled = yield* returning(sql`
+      const settled = yield* returning(
+        sql`
         UPDATE ${t} AS t SET ${changes}
         FROM ${given(rows, columns)}
-        WHERE t.id = g.job ${found} AND t.token = g.fence AND t.state = 'running'`)
+        WHERE t.id = g.job ${found} AND t.token = g.fence AND t.state = 'running'`,
+        batches.over()
+      )
       const keys = new Set(settled.map(keyOf))
       const ready = settlements.some((it) => it._tag === "Returned" && it.delayMs === 0)
       if (ready) yield* notify("ready")

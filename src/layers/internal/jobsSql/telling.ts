@@ -6,6 +6,7 @@ import type * as Scope from "effect/Scope"
 import type * as SqlError from "effect/sql/SqlError"
 import type * as Statement from "effect/sql/Statement"
 import type * as JobStore from "../../../JobStore.ts"
+import { atOnce } from "../atOnce.ts"
 import type { Dialect } from "./dialect.ts"
 
 export interface Telling {
@@ -57,7 +58,7 @@ export const makeTelling = (
     })
   const notifyFor = (source: string, change: JobStore.Change, word: string): Statement.Fragment =>
     isPg
-      ? sql`, told AS (SELECT pg_notify(${channel}, ${`${change} ${word}`}) FROM ${sql(source)} LIMIT 1)`
+      ? sql`, told AS (SELECT pg_notify(${channel}, ${`${change} `} || ${word}::text) FROM ${sql(source)} LIMIT 1)`
       : sql``
   const withTold = (source: string): Statement.Fragment =>
     isPg ? sql`${sql(source)} LEFT JOIN told ON true` : sql`${sql(source)}`
@@ -109,7 +110,7 @@ export const makeTelling = (
         )
         if (hear !== undefined && !hearing && (changes.includes("ready") || changes.includes("cancel"))) {
           hearing = true
-          yield* Effect.forkIn(hear, scope)
+          yield* atOnce(Effect.forkIn(hear, scope))
         }
       })
   }
