@@ -10,10 +10,12 @@
  * and a token; the token is a counter in the row, raised by every claim and every takeover, so that whoever lost a job
  * can neither renew it nor record its outcome.
  */
-import * as Duration from "effect/Duration"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
+import * as References from "effect/References"
 import type * as Scope from "effect/Scope"
+import * as Tracer from "effect/Tracer"
+import { after } from "./internal/after.ts"
 import { type JobError, unavailable } from "./JobError.ts"
 
 /** Where a job is. */
@@ -154,6 +156,8 @@ export type Change = "ready" | "cancel" | "ended"
 
 /** A backend. */
 export interface JobStore {
+  /** Milliseconds within which every operation ends, whatever happens. Left out: nobody knows, and whoever asks sees to it. */
+  readonly endsWithin?: number | undefined
   /**
    * Stores jobs, all or none: where one is in conflict or the queue is full, nothing is stored. Takes part in the
    * caller's transaction where there is one. Answers for each job, in order.
@@ -257,27 +261,38 @@ export const bounded = <A>(
   ms: number,
   effect: Effect.Effect<A, JobError>
 ): Effect.Effect<A, JobError> =>
-  Effect.flatMap(Effect.forkDetach(effect, { startImmediately: true }), (fiber) => {
-    const exit = fiber.pollUnsafe()
-    if (exit !== undefined) return exit
-    return Effect.flatMap(
-      Effect.onInterrupt(
-        Effect.timeoutOption(Fiber.join(fiber), Duration.millis(ms)),
-        () => Effect.sync(() => fiber.interruptUnsafe())
-      ),
-      (answer) => {
-        if (answer._tag === "Some") return Effect.succeed(answer.value)
+  Effect.contextWith((context: Context.Context<never>) => {
+    const run = Effect.runForkWith(untold(context))
+    const fiber = run(effect)
+    return fiber.pollUnsafe() ?? Effect.callback<A, JobError>((resume) => {
+      const answered = after(context, ms, () => {
+        // In this order: its end may be heard at once.
+        resume(Effect.fail(silent(operation, ms)))
         fiber.interruptUnsafe()
-        return Effect.fail(
-          unavailable(
-            operation,
-            undefined,
-            "unknown",
-            `The job queue did not answer to "${operation}" within ${
-              Math.round(ms)
-            } ms: whether it took effect is not known`
-          )
-        )
-      }
-    )
+      })
+      fiber.addObserver((exit) => {
+        answered()
+        resume(exit)
+      })
+      return Effect.sync(() => {
+        answered()
+        fiber.interruptUnsafe()
+      })
+    })
   })
+
+// ----------------------------------------------------------------------------------------------------------- internals
+
+/** Spans that go nowhere are not made: a statement costs less without. */
+const untold = (context: Context.Context<never>): Context.Context<never> =>
+  Context.get(context, Tracer.Tracer) === Tracer.nativeTracer && Context.get(context, References.TracerEnabled)
+    ? Context.add(context, References.TracerEnabled, false)
+    : context
+
+const silent = (operation: string, ms: number): JobError =>
+  unavailable(
+    operation,
+    undefined,
+    "unknown",
+    `The job queue did not answer to "${operation}" within ${Math.round(ms)} ms: whether it took effect is not known`
+  )

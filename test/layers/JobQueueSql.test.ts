@@ -12,7 +12,8 @@ import {
   Redacted,
   Schedule,
   Schema,
-  Scope
+  Scope,
+  Tracer
 } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import { mkdtempSync, rmSync } from "node:fs"
@@ -103,6 +104,33 @@ const sqlSuite = (backend: string, database: () => Database) => {
         assert.strictEqual(yield* queue.await(lengths, "a"), 4)
         const [row] = yield* queue.list()
         assert.deepStrictEqual([row?.attempts, row?.crashes], [1, 0])
+      })))
+
+    test("what is enqueued is in the caller's trace, and what workers and those who wait look for is in none", (table) =>
+      Effect.scoped(Effect.gen(function*() {
+        const spans: Array<Tracer.Span> = []
+        const tracer = Tracer.make({
+          span: (options) => {
+            const span = new Tracer.NativeSpan(options)
+            spans.push(span)
+            return span
+          }
+        })
+        yield* Effect.gen(function*() {
+          const context = yield* Layer.build(
+            Worker.layer(lengths, { pollInterval: "10 millis" }).pipe(Layer.provideMerge(JobQueueSql.layer({ table })))
+          )
+          const queue = Context.get(context, JobQueue.JobQueue)
+          const id = yield* Effect.withSpan(queue.enqueue(lengths, "abc"), "request")
+          assert.strictEqual(yield* queue.await(lengths, id), 3)
+          yield* Effect.sleep(100)
+          assert.isTrue((yield* Context.get(context, Worker.Worker).status).ready)
+        }).pipe(Effect.provideService(Tracer.Tracer, tracer))
+        const request = spans.find(({ name }) => name === "request")
+        const inRequest = spans.filter(({ parent }) => parent._tag === "Some" && parent.value === request)
+        assert.isTrue(inRequest.some(({ attributes }) => /INSERT INTO/.test(String(attributes.get("db.query.text")))))
+        const own = spans.filter(({ parent }) => parent._tag === "None")
+        assert.deepStrictEqual(own.map(({ attributes }) => attributes.get("db.query.text")), [undefined])
       })))
 
     it.live("ten who begin at once with an empty database make its tables once", () => {
@@ -343,10 +371,10 @@ describe.skipIf(!PostgresServer.available)("with a PostgreSQL server", () => {
         assert.strictEqual(yield* rowsOf("ready"), 0)
       }))
 
-    test("the row of a claim is forgotten by the next one, once its jobs have ended", (table) =>
+    test("the row of a claim is forgotten with the next outcome, once its jobs have ended", (table) =>
       Effect.gen(function*() {
         const { claim, queue, rowsOf } = yield* store(table)
-        yield* queue.enqueueMany(lengths, Array.from({ length: 12 }, (_, i) => ({ input: "x", id: `${i}` })))
+        yield* queue.enqueueMany(lengths, Array.from({ length: 13 }, (_, i) => ({ input: "x", id: `${i}` })))
         const done = ({ id, token }: { readonly id: string; readonly token: number }) =>
           ({ id, token, _tag: "Done", results: "[1]" }) as const
         const first = yield* claim(4)
@@ -355,9 +383,12 @@ describe.skipIf(!PostgresServer.available)("with a PostgreSQL server", () => {
         yield* queue.store.settle(second.map(done))
         assert.strictEqual(yield* rowsOf("claims"), 2)
         const third = yield* claim(4)
-        assert.deepStrictEqual([third.length, yield* rowsOf("claims")], [4, 2])
+        assert.deepStrictEqual([third.length, yield* rowsOf("claims")], [4, 3])
         yield* queue.store.settle([...first.slice(0, 1), ...third].map(done))
-        assert.deepStrictEqual([(yield* claim(4)).length, yield* rowsOf("claims")], [0, 0])
+        assert.strictEqual(yield* rowsOf("claims"), 2)
+        const fourth = yield* claim(4)
+        yield* queue.store.settle(fourth.map(done))
+        assert.deepStrictEqual([fourth.length, yield* rowsOf("claims")], [1, 1])
       }))
 
     test("a job whose row somebody holds is not lost, and its renewal waits for nobody", (table) =>

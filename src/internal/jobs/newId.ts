@@ -1,5 +1,6 @@
 /** Ids of jobs that are given none: UUIDs of version 7, which begin with the time. */
 
+const { crypto } = globalThis
 let last = 0
 
 /**
@@ -10,5 +11,5 @@ export const newId = (): string => {
   last = Math.max(last, Date.now())
   const time = last.toString(16).padStart(12, "0")
   // What follows the time and the version is random, the variant's two bits apart.
-  return `${time.slice(0, 8)}-${time.slice(8)}-7${globalThis.crypto.randomUUID().slice(15)}`
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${crypto.randomUUID().slice(15)}`
 }

@@ -3,6 +3,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as References from "effect/References"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
@@ -127,6 +128,7 @@ export const makeQueue: (store: JobStore, limits: Limits) => Effect.Effect<Servi
 
 /** Two jobs of one call that have one id and differ. */
 const twinIn = (jobs: ReadonlyArray<NewJob>): NewJob | undefined => {
+  if (jobs.length === 1) return undefined
   const seen = new Map<string, string>()
   return jobs.find((job) => {
     const payload = seen.get(job.id)
@@ -274,7 +276,7 @@ const watchEnds: (
     yield* store.watch(["ended"], () => {
       if (waiting.size > 0) bell.ring()
     })
-    yield* Effect.forkScoped(poll)
+    yield* Effect.forkScoped(Effect.provideService(poll, References.TracerEnabled, false))
     return (id) =>
       Effect.callback<JobRecord, JobError>((resume) => {
         const waiters = waiting.get(id) ?? new Set()

@@ -3,6 +3,7 @@ import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as References from "effect/References"
 import { isJobError, type JobError } from "../../../JobError.ts"
 import { bounded } from "../../../JobStore.ts"
 import type { WorkerEvent } from "../../../WorkerEvent.ts"
@@ -18,6 +19,7 @@ const believed = 8000
 export class Asking {
   readonly #id: string
   readonly #queryTimeout: number
+  readonly #endsWithin: number
   readonly #clock: Clock.Clock
   readonly #publish: (event: WorkerEvent) => void
   /** Monotonic, since when the store has failed; undefined while it answers. */
@@ -31,11 +33,13 @@ export class Asking {
 
   constructor(
     { id, queryTimeout }: { readonly id: string; readonly queryTimeout: number },
+    endsWithin: number,
     clock: Clock.Clock,
     publish: (event: WorkerEvent) => void
   ) {
     this.#id = id
     this.#queryTimeout = queryTimeout
+    this.#endsWithin = endsWithin
     this.#clock = clock
     this.#publish = publish
   }
@@ -45,8 +49,12 @@ export class Asking {
     return this.#answered && this.#failingSince === undefined
   }
 
-  ask<A>(operation: string, effect: Effect.Effect<A, JobError>, ms?: number): Effect.Effect<A, JobError> {
-    return Effect.onExit(bounded(operation, ms ?? this.#queryTimeout, effect), (exit) => {
+  ask<A>(
+    operation: string,
+    effect: Effect.Effect<A, JobError>,
+    ms: number = this.#queryTimeout
+  ): Effect.Effect<A, JobError> {
+    return Effect.onExit(ms >= this.#endsWithin ? effect : bounded(operation, ms, effect), (exit) => {
       if (exit._tag === "Success") return this.#works(operation)
       return Cause.hasInterruptsOnly(exit.cause) ? Effect.void : this.#fails(operation, errorOf(exit.cause))
     })
@@ -94,25 +102,29 @@ export class Asking {
   }
 }
 
-/** A loop of a worker, that nothing ends but the worker's end. */
+/** A loop of a worker, that nothing ends but the worker's end. What it asks is nobody's request, and is not traced. */
 export const forever = (
   worker: { readonly phase: "Running" | "Draining" | "Stopped"; readonly settings: { readonly id: string } },
   step: Effect.Effect<void, JobError>,
   wake: Signal
 ): Effect.Effect<void> =>
-  Effect.gen(function*() {
-    let pause = 0
-    while (worker.phase !== "Stopped") {
-      const exit = yield* Effect.exit(step)
-      if (exit._tag === "Success") {
-        pause = 0
-        continue
+  Effect.provideService(
+    Effect.gen(function*() {
+      let pause = 0
+      while (worker.phase !== "Stopped") {
+        const exit = yield* Effect.exit(step)
+        if (exit._tag === "Success") {
+          pause = 0
+          continue
+        }
+        if (Cause.hasInterruptsOnly(exit.cause)) return yield* Effect.interrupt
+        const error = errorOf(exit.cause)
+        if (!isJobError(error)) yield* Effect.logError(`worker ${worker.settings.id}: ${messageOf(error)}`)
+        pause = Math.min(5000, Math.max(100, pause * 2))
+        yield* Effect.sleep(Duration.millis(pause * (0.75 + Math.random() / 2)))
+        if (worker.phase === "Draining") wake.ring()
       }
-      if (Cause.hasInterruptsOnly(exit.cause)) return yield* Effect.interrupt
-      const error = errorOf(exit.cause)
-      if (!isJobError(error)) yield* Effect.logError(`worker ${worker.settings.id}: ${messageOf(error)}`)
-      pause = Math.min(5000, Math.max(100, pause * 2))
-      yield* Effect.sleep(Duration.millis(pause * (0.75 + Math.random() / 2)))
-      if (worker.phase === "Draining") wake.ring()
-    }
-  })
+    }),
+    References.TracerEnabled,
+    false
+  )

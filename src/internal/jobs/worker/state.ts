@@ -130,7 +130,7 @@ export class WorkerState {
     this.clock = Context.get(context, Clock.Clock)
     this.publish = publish
     this.heard = heard
-    this.asking = new Asking(settings, this.clock, publish)
+    this.asking = new Asking(settings, store.endsWithin ?? Infinity, this.clock, publish)
   }
 
   /** Monotonic milliseconds: a wall clock may be set. */

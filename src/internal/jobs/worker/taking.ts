@@ -39,7 +39,8 @@ export const taking = (worker: WorkerState): Effect.Effect<void> => {
     )
   const step = Effect.gen(function*() {
     if (worker.phase !== "Running") return yield* worker.taking.wait
-    if (yield* startHeld(worker)) return
+    const held = heldIn(worker)
+    if (held !== undefined) return yield* startHeld(worker, held)
     if (placesFree(worker) <= 0) {
       pump(worker)
       return yield* worker.taking.wait
@@ -163,27 +164,29 @@ export const take = (worker: WorkerState, claim: Claim, asked: number, came: num
   }
   if (known !== undefined) lose(worker, known)
   worker.jobs.set(claim.id, job)
-  // A bell may wake who waits for it at once, in this step: what it tells of must be there.
-  if (worker.jobs.size === 1) worker.renewing.ring()
+  // Not in this step: the job begins first.
+  if (worker.jobs.size === 1) queueMicrotask(worker.renewing.ring)
   if (worker.phase !== "Running") stop(worker, job, { _tag: "Shutdown" })
   else if (job.stage === "Waiting") worker.ahead.push(job)
   return job
 }
 
-/** A suspect runs with nobody beside it: once all others have ended, and none is about to come. True where this was something to do. */
-const startHeld = (worker: WorkerState): Effect.Effect<boolean, JobError> =>
-  Effect.gen(function*() {
-    let held: Running | undefined
-    for (const job of worker.jobs.values()) {
-      if (job.stage === "Running" || job.stage === "Waiting") return false
-      if (job.stage === "Held") held ??= job
-    }
-    if (held === undefined || worker.promised > 0) return false
-    const began = yield* worker.asking.ask("start", worker.store.start(held.claim))
-    if (held.stage !== "Held") return true
+/** A suspect runs with nobody beside it: once all others have ended, and none is about to come. */
+const heldIn = (worker: WorkerState): Running | undefined => {
+  if (worker.promised > 0) return undefined
+  let held: Running | undefined
+  for (const job of worker.jobs.values()) {
+    if (job.stage === "Running" || job.stage === "Waiting") return undefined
+    if (job.stage === "Held") held ??= job
+  }
+  return held
+}
+
+const startHeld = (worker: WorkerState, held: Running): Effect.Effect<void, JobError> =>
+  Effect.map(worker.asking.ask("start", worker.store.start(held.claim)), (began) => {
+    if (held.stage !== "Held") return
     if (began) begin(worker, held)
     else lose(worker, held)
-    return true
   })
 
 /** Of the first job of each tenant, the tenant that comes last in order: the next claim begins after it. */
