@@ -1,6 +1,6 @@
 import { NodeRedis } from "@effect/platform-node"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
-import { Context, Effect, Exit, Layer, Schedule, Schema, Scope } from "effect"
+import { Context, Duration, Effect, Exit, Layer, Schedule, Schema, Scope } from "effect"
 import { Redis } from "effect/persistence"
 import { Flow, Node } from "penguiflow"
 import * as JobQueue from "penguiflow/JobQueue"
@@ -52,6 +52,23 @@ describe.skipIf(!RedisServer.available)("with a Redis server", () => {
         assert.strictEqual(yield* queue.await(id), 5)
         assert.strictEqual(yield* queue.await(lengths, "b"), 5)
         assert.deepStrictEqual(yield* queue.counts, { queued: 0, running: 0, done: 3, dead: 0, cancelled: 0 })
+      })))
+
+    it.live("a worker of another process hears of a job at once, also where the server has lost its scripts", () =>
+      Effect.scoped(Effect.gen(function*() {
+        const elsewhere = JobQueueRedis.layer({ prefix: "told" }).pipe(Layer.provideMerge(Layer.fresh(redis)))
+        yield* Layer.build(Worker.layer(lengths, { pollInterval: "20 seconds" }).pipe(Layer.provide(elsewhere)))
+        const here = yield* Layer.build(Layer.fresh(elsewhere))
+        const queue = Context.get(here, JobQueue.JobQueue)
+        const took = (input: string) =>
+          Effect.map(
+            Effect.timed(Effect.flatMap(queue.enqueue(lengths, input), queue.await)),
+            ([duration]) => Duration.toMillis(duration)
+          )
+        yield* Effect.sleep(200)
+        assert.isBelow(yield* took("a"), 5000)
+        yield* Context.get(here, Redis.Redis).send("SCRIPT", "FLUSH")
+        assert.isBelow(yield* took("bb"), 5000)
       })))
 
     it.live("a server without memory or without its scripts: a typed error that says that nothing was stored, and on", () =>

@@ -1,12 +1,14 @@
-/** A job store in Redis: values go in and come out of one script as JSON. */
+/** A job store in Redis: values go in and come out of a script as JSON. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Redis from "effect/persistence/Redis"
+import * as Fiber from "effect/Fiber"
+import type * as Redis from "effect/persistence/Redis"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import { type JobError, unavailable } from "../../JobError.ts"
 import * as JobStore from "../../JobStore.ts"
-import { script } from "./jobsRedisScript.ts"
+import { atOnce } from "./atOnce.ts"
+import { type Operation, scriptOf } from "./jobsRedis/operations.ts"
 import { ServerClock } from "./serverClock.ts"
 
 export interface Settings {
@@ -16,11 +18,6 @@ export interface Settings {
 
 type Fields = Readonly<Record<string, string | undefined>>
 
-const operation = Redis.script(
-  (prefix: string, op: string, args: string) => [prefix, op, args],
-  { lua: script, numberOfKeys: 1 }
-).withReturnType<string>()
-
 /** A store on a client. Its subscription ends with the scope. */
 export const makeStore: (
   redis: Redis.Redis["Service"],
@@ -28,7 +25,7 @@ export const makeStore: (
 ) => Effect.Effect<JobStore.JobStore, never, Scope.Scope> = Effect.fnUntraced(
   function*(redis: Redis.Redis["Service"], { prefix, queryMs }: Settings) {
     const scope = yield* Effect.scope
-    const evaluate = redis.eval(operation)
+    const evaluate = evaluating(redis, prefix)
     const channel = `${prefix}:changes`
 
     const listeners = new Set<
@@ -38,13 +35,18 @@ export const makeStore: (
       for (const it of listeners) if (it.changes.includes(change)) it.listener(change)
     }
 
-    const run = <A>(name: string, args: unknown, read: (answer: unknown) => A): Effect.Effect<A, JobError> =>
+    const run = <A>(
+      name: Operation,
+      args: unknown,
+      read: (answer: unknown) => A,
+      after?: Effect.Effect<unknown, Redis.RedisError>
+    ): Effect.Effect<A, JobError> =>
       JobStore.bounded(
         name,
         queryMs,
         Effect.map(
           Effect.mapError(
-            Effect.suspend(() => evaluate(prefix, name, JSON.stringify(args))),
+            Effect.suspend(() => evaluate(name, JSON.stringify(args), after)),
             (error) => failed(name, error)
           ),
           (text) => read(JSON.parse(text))
@@ -103,11 +105,13 @@ export const makeStore: (
     const nothing = (filter: JobStore.Filter) => filter.states?.length === 0
 
     return {
+      endsWithin: queryMs,
       enqueue: (jobs, { maxLength, taker }) =>
         run(
           "enqueue",
           { jobs, maxLength, taker: JobStore.mayBeTaken(jobs) ? taker : undefined },
-          (answer) => answer as ReadonlyArray<JobStore.Stored>
+          (answer) => answer as ReadonlyArray<JobStore.Stored>,
+          taker === undefined ? redis.send("PUBLISH", channel, "ready") : undefined
         ),
       claim: (request) => {
         clock.leases(request.leaseMs)
@@ -147,12 +151,16 @@ export const makeStore: (
         )),
       disown: (workerId, known) => run("disown", { workerId, known }, Number),
       sweep: (flows) =>
-        Effect.gen(function*() {
-          const asked = performance.now()
-          const swept = yield* sweep(flows, clock.expect(asked))
-          yield* clock.check(asked, swept.at, (step, graceMs) => run("right", { step, graceMs }, () => undefined))
-          return swept.doubted ? yield* sweep(flows, undefined) : swept
-        }),
+        JobStore.bounded(
+          "sweep",
+          queryMs,
+          Effect.gen(function*() {
+            const asked = performance.now()
+            const swept = yield* sweep(flows, clock.expect(asked))
+            yield* clock.check(asked, swept.at, (step, graceMs) => run("right", { step, graceMs }, () => undefined))
+            return swept.doubted ? yield* sweep(flows, undefined) : swept
+          })
+        ),
       list: (filter) =>
         nothing(filter)
           ? Effect.succeed([])
@@ -181,7 +189,7 @@ export const makeStore: (
           )
           if (!hearing && (changes.includes("ready") || changes.includes("cancel"))) {
             hearing = true
-            yield* Effect.forkIn(hear, scope)
+            yield* atOnce(Effect.forkIn(hear, scope))
           }
         })
     }
@@ -189,6 +197,49 @@ export const makeStore: (
 )
 
 // ----------------------------------------------------------------------------------------------------------- internals
+
+/** Scripts go by the names that Redis gives them: `Redis.eval` would look each up anew, each time. */
+const evaluating = (redis: Redis.Redis["Service"], prefix: string) => {
+  const names = new Map<Operation, string>()
+  const send = (name: string, args: string, after: Effect.Effect<unknown, Redis.RedisError> | undefined) => {
+    const evaluated = redis.send<string>("EVALSHA", name, "1", prefix, args)
+    return after === undefined ? evaluated : followed(evaluated, after)
+  }
+  const load = (
+    operation: Operation,
+    ...rest: readonly [string, Effect.Effect<unknown, Redis.RedisError> | undefined]
+  ) =>
+    Effect.flatMap(redis.send<string>("SCRIPT", "LOAD", scriptOf(operation)), (name) => {
+      names.set(operation, name)
+      return send(name, ...rest)
+    })
+  return (
+    operation: Operation,
+    args: string,
+    after?: Effect.Effect<unknown, Redis.RedisError>
+  ): Effect.Effect<string, Redis.RedisError> => {
+    const name = names.get(operation)
+    return name === undefined ? load(operation, args, after) : Effect.catchIf(
+      send(name, args, after),
+      (error) => String(error.cause).includes("NOSCRIPT"),
+      () => load(operation, args, after)
+    )
+  }
+}
+
+/**
+ * Sends the second with the first, and does not wait for it. Redis answers to clients in the opposite order of that in which
+ * it has something for them: who listens for the second hears it before the first is answered, not after.
+ */
+const followed = <A, E>(first: Effect.Effect<A, E>, second: Effect.Effect<unknown, E>): Effect.Effect<A, E> =>
+  Effect.flatMap(
+    Effect.forkChild(first, { startImmediately: true }),
+    (fiber) =>
+      Effect.andThen(
+        Effect.forkDetach(Effect.ignore(second), { startImmediately: true }),
+        Fiber.join(fiber)
+      )
+  )
 
 /** What Redis answers in words was not carried out; where it did not answer, nobody knows. */
 const failed = (name: string, error: Redis.RedisError): JobError => {
@@ -228,7 +279,7 @@ const jobOf = (row: Fields) => ({
 const toClaim = (row: Fields): JobStore.Claim => ({
   ...jobOf(row),
   token: Number(row["token"]),
-  waitedMs: Math.max(0, Number(row["started_at"]) - Number(row["run_at"])),
+  waitedMs: Math.max(0, Number(row["waited_ms"])),
   alone: row["alone"] === "1"
 })
 
