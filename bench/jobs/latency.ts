@@ -19,8 +19,8 @@ export interface Latency {
 
 export type Latencies = Readonly<Record<string, Latency>>
 
-/** Code is compiled, and connections are there, before anything counts. */
-const warmUp = 500
+/** A worker runs for days: how soon its code gets compiled is not what is compared. */
+const warmUp = 2000
 
 const waiting = async (where: string, name: string, url: string) => {
   const it = contenders[name]!.make(url)
