@@ -113,8 +113,8 @@ export const newJob = (
   if (options.timeout !== undefined && timeoutMs === undefined) {
     return badOption(id, "timeout", "it takes a duration above 0")
   }
-  const meta = options.meta ?? {}
-  const noMeta = faultIn(meta, "meta", { maxBytes: maxMeta, maxDepth: 64 }, true)
+  const meta = options.meta ?? undefined
+  const noMeta = meta === undefined ? undefined : faultIn(meta, "meta", { maxBytes: maxMeta, maxDepth: 64 }, true)
   if (noMeta !== undefined) {
     return noMeta._tag === "TooLarge"
       ? badOption(id, "meta", `it has more than ${maxMeta} bytes`)
@@ -151,7 +151,11 @@ export const newJob = (
     tenant,
     topic,
     priority,
-    meta: canonical(span === undefined ? meta : { traceparent: traceparentOf(span), ...meta }),
+    meta: span !== undefined
+      ? canonical({ traceparent: traceparentOf(span), ...meta })
+      : meta === undefined
+      ? "{}"
+      : canonical(meta),
     delayMs,
     maxAttempts: attempts,
     timeoutMs

@@ -1,7 +1,6 @@
 /** A job store in Redis: values go in and come out of a script as JSON. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
 import type * as Redis from "effect/persistence/Redis"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
@@ -228,18 +227,14 @@ const evaluating = (redis: Redis.Redis["Service"], prefix: string) => {
 }
 
 /**
- * Sends the second with the first, and does not wait for it. Redis answers to clients in the opposite order of that in which
- * it has something for them: who listens for the second hears it before the first is answered, not after.
+ * Sends the second right after the first, and does not wait for it. Redis answers to clients in the opposite order of that
+ * in which it has something for them: who listens for the second hears it before the first is answered, not after.
  */
 const followed = <A, E>(first: Effect.Effect<A, E>, second: Effect.Effect<unknown, E>): Effect.Effect<A, E> =>
-  Effect.flatMap(
-    Effect.forkChild(first, { startImmediately: true }),
-    (fiber) =>
-      Effect.andThen(
-        Effect.forkDetach(Effect.ignore(second), { startImmediately: true }),
-        Fiber.join(fiber)
-      )
-  )
+  Effect.suspend(() => {
+    queueMicrotask(() => void Effect.runFork(Effect.ignore(second)))
+    return first
+  })
 
 /** What Redis answers in words was not carried out; where it did not answer, nobody knows. */
 const failed = (name: string, error: Redis.RedisError): JobError => {

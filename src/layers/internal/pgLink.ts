@@ -6,6 +6,7 @@
  * the sockets are ours: who destroys them ends every wait at once.
  */
 import * as PgConnection from "@effect/sql-pg/PgConnection"
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
@@ -135,34 +136,30 @@ export const guarded = <A, R>(
   statement: Effect.Effect<A, SqlError.SqlError, R>,
   limitMs: number
 ): Effect.Effect<A, SqlError.SqlError, R> =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.suspend(() => {
+  Effect.contextWith((context: Context.Context<R>) =>
+    Effect.callback<A, SqlError.SqlError>((resume) => {
       let dark = false
       const timer = setTimeout(() => {
         dark = true
         giveUp(link)
       }, limitMs)
       link.busy++
-      return Effect.forkDetach(statement, { startImmediately: true }).pipe(
-        Effect.flatMap((fiber) =>
-          Effect.onInterrupt(restore(Fiber.join(fiber)), () =>
-            Effect.suspend(() => {
-              spend(link)
-              const late = setTimeout(() => giveUp(link), link.settings.cancelMs)
-              return Effect.ensuring(Fiber.interrupt(fiber), Effect.sync(() => clearTimeout(late)))
-            }))
-        ),
-        Effect.mapError((error) => {
-          if (error.reason._tag === "ConnectionError" && link.alive) link.kill("lost")
-          return dark ? silent(limitMs) : PgErrors.ofStatement(error, link.settings.queryMs)
-        }),
-        Effect.onExit(() =>
-          Effect.sync(() => {
-            clearTimeout(timer)
-            link.busy--
+      const fiber = Effect.runForkWith(context)(statement)
+      fiber.addObserver((exit) => {
+        clearTimeout(timer)
+        link.busy--
+        resume(
+          exit._tag === "Success" ? exit : Effect.mapError(exit, (error) => {
+            if (error.reason._tag === "ConnectionError" && link.alive) link.kill("lost")
+            return dark ? silent(limitMs) : PgErrors.ofStatement(error, link.settings.queryMs)
           })
         )
-      )
+      })
+      return Effect.suspend(() => {
+        spend(link)
+        const late = setTimeout(() => giveUp(link), link.settings.cancelMs)
+        return Effect.ensuring(Fiber.interrupt(fiber), Effect.sync(() => clearTimeout(late)))
+      })
     })
   )
 

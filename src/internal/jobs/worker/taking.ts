@@ -78,6 +78,7 @@ export const taking = (worker: WorkerState): Effect.Effect<void> => {
       const claims = exit.value
       const came = worker.nowExactly()
       for (const one of claims) take(worker, one, asked, came)
+      if (claims.length <= concurrency) pump(worker)
       if (worker.jobs.size === 0) worker.emptied.ring()
       vain = claims.length === 0 ? vain + 1 : 0
       const wrapped = after !== "" && claims.length < limit
