@@ -30,20 +30,30 @@ const holds = ({ lateness, lines, lost, overlaps, starts }: Seen) => {
 const words =
   "healthy workers keep their jobs, a silent one's are taken back, what is new or was delayed begins in time"
 
-/** `libfaketime` and the allocator of Redis exclude each other: its script is told another time. */
+/** `libfaketime` and the allocator of Redis exclude each other: its scripts are told another time. */
 const withClock = (secondsAhead: () => number) =>
   Layer.effect(
     Redis.Redis,
-    Effect.map(Redis.Redis, (redis) =>
-      Redis.Redis.of({
+    Effect.map(Redis.Redis, (redis) => {
+      const scripts = new Map<unknown, string>()
+      return Redis.Redis.of({
         ...redis,
-        eval: (script) => (...params) => {
-          const asked = "redis.call('TIME')"
-          const lua = script.lua.replace(asked, `${asked}; time[1] = time[1] + ${secondsAhead()}`)
-          assert.notStrictEqual(lua, script.lua)
-          return redis.eval(Object.setPrototypeOf({ ...script, lua }, Object.getPrototypeOf(script)))(...params)
+        send: (command, ...args) => {
+          if (command === "SCRIPT") {
+            return Effect.tap(
+              redis.send(command, ...args),
+              (name) => Effect.sync(() => scripts.set(name, args[1] ?? ""))
+            )
+          }
+          if (command !== "EVALSHA") return redis.send(command, ...args)
+          const asked = "call('TIME')"
+          const script = scripts.get(args[0]) ?? ""
+          const lua = script.replace(asked, `${asked}; time[1] = time[1] + ${secondsAhead()}`)
+          assert.notStrictEqual(lua, script)
+          return redis.send("EVAL", lua, ...args.slice(1))
         }
-      }))
+      })
+    })
   )
 
 // They wait most of the time: all at once.

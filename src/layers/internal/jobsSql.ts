@@ -59,7 +59,7 @@ export const makeStore: (
     const leasing = makeLeasing(dialect, finding, batches)
     const settle = makeSettle(dialect, finding, telling, batches)
     const clock = new ServerClock()
-    const sweep = makeSweep(dialect, finding, telling, clock)
+    const sweep = makeSweep(dialect, finding, telling, batches, clock)
     const tending = makeTending(dialect, finding, telling)
     const run = <A>(
       operation: string,

@@ -23,6 +23,8 @@ export interface Finding {
   readonly dueAt: Statement.Fragment
   /** An update after which jobs may be ready: returns `id`, `token` and `state` of each that it changed. Claims that are over go. */
   readonly returning: (update: Statement.Fragment, over?: ReadonlyArray<number>) => Statement.Statement<Row>
+  /** In PostgreSQL: claims that are over go. */
+  readonly forget: (over: ReadonlyArray<number>) => Statement.Statement<Row>
   /** For the end of a PostgreSQL `WITH`: what `source` has made ready can be claimed. It has `state`, and a row's names. */
   readonly thenReady: (source: string) => Statement.Fragment
   /** For a PostgreSQL `WITH`: jobs that a worker claims, with `seq` and `lease_until`, are named by a row, `noted.n`. */
@@ -39,10 +41,9 @@ export const makeFinding = ({ claims, isPg, ready, sql, t }: Dialect): Finding =
           SELECT seq, flow, tenant, priority FROM ${sql(source)} WHERE state = 'ready'
         )`
       : sql``
-  const forgotten = (over: ReadonlyArray<number>) =>
-    over.length === 0
-      ? sql``
-      : sql`, forgotten AS (DELETE FROM ${claims} WHERE n = ANY(${arrayOf(over)}::bigint[]))`
+  const forget = (over: ReadonlyArray<number>) =>
+    sql<Row>`DELETE FROM ${claims} WHERE n = ANY(${arrayOf(over)}::bigint[])`
+  const forgotten = (over: ReadonlyArray<number>) => over.length === 0 ? sql`` : sql`, forgotten AS (${forget(over)})`
   const waiting = isPg ? sql`FROM ${ready} j WHERE true` : sql`FROM ${t} j WHERE j.state = 'ready'`
   const delayed = isPg ? sql`FROM ${t} WHERE due_at IS NOT NULL` : sql`FROM ${t} WHERE state = 'delayed'`
   return {
@@ -63,6 +64,7 @@ export const makeFinding = ({ claims, isPg, ready, sql, t }: Dialect): Finding =
           thenReady("changed")
         } ${forgotten(over)} SELECT id, token, state FROM changed`
         : sql<Row>`${update} RETURNING id, token, state`,
+    forget,
     thenReady,
     thenRunning: (source, workerId) =>
       sql`, noted AS (

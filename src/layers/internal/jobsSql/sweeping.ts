@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import type * as SqlError from "effect/sql/SqlError"
 import * as JobStore from "../../../JobStore.ts"
 import type { ServerClock } from "../serverClock.ts"
+import type { Batches } from "./batches.ts"
 import type { Dialect } from "./dialect.ts"
 import type { Finding } from "./finding.ts"
 import { makeRight } from "./righting.ts"
@@ -18,10 +19,11 @@ export const makeSweep = (
   dialect: Dialect,
   finding: Finding,
   { tell }: Telling,
+  batches: Batches,
   clock: ServerClock
 ): (flows: ReadonlyArray<string>) => Effect.Effect<JobStore.Swept, SqlError.SqlError> => {
   const { among, claims, isPg, locked, now, seqIn, sql, t } = dialect
-  const { delayed, dueAt, firstLease, returning, thenReady, waiting } = finding
+  const { delayed, dueAt, firstLease, forget, returning, thenReady, waiting } = finding
   const right = makeRight(dialect, finding)
   const [died, diedOf, diedEnd] = diedText()
   const condemned = sql.literal("started = 1 AND (max_attempts <= 1 OR (alone = 1 AND crashes + 1 >= max_attempts))")
@@ -86,6 +88,9 @@ export const makeSweep = (
     )
   return (flows) =>
     Effect.gen(function*() {
+      // Of the last outcomes, which nothing has followed.
+      const over = batches.over()
+      if (isPg && over.length > 0) yield* forget(over)
       const asked = performance.now()
       let first = yield* due(flows)
       if (yield* clock.check(asked, first.at, right)) first = yield* due(flows)
