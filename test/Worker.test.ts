@@ -370,6 +370,39 @@ describe("Worker", () => {
       })).pipe(Effect.provide(layer))
     }))
 
+  it.effect("jobs that were claimed ahead of long ones go back, once each, and another worker does them", () =>
+    Effect.gen(function*() {
+      const { layer } = obedient()
+      const flow = flowOf((input) => input === "long" ? Effect.never : Effect.succeed(input))
+      yield* Effect.scoped(Effect.gen(function*() {
+        const queue = yield* JobQueue.JobQueue
+        const service = Context.get(yield* Layer.build(worker(flow, { concurrency: 2 })), Worker.Worker)
+        const returned: Array<string> = []
+        yield* Effect.forkScoped(Stream.runForEach(service.events, (event) =>
+          Effect.sync(() => {
+            if (event._tag === "JobReturned") returned.push(event.jobId)
+          })))
+        for (let i = 0; i < 20; i++) yield* queue.enqueue(flow, "quick", { id: `before${i}` })
+        yield* pass(100)
+        const behind = Array.from({ length: 10 }, (_, i) => `behind${i}`)
+        yield* queue.enqueueMany(flow, [
+          ...["a", "b"].map((id) => ({ input: "long", id })),
+          ...behind.map((id) => ({ input: "quick", id }))
+        ])
+        yield* pass(50)
+        assert.strictEqual((yield* queue.counts).running, 12)
+        yield* pass(5000)
+        assert.sameMembers(returned, behind)
+        yield* queue.enqueue(flow, "quick", { id: "late" })
+        yield* pass(2000)
+        assert.deepInclude(yield* queue.counts, { queued: 11, running: 2 })
+        yield* Layer.build(Layer.fresh(worker(flow, { concurrency: 2 })))
+        yield* pass(100)
+        assert.deepInclude(yield* queue.counts, { queued: 0, running: 2, done: 31 })
+        for (const job of yield* queue.list({ state: "done" })) assert.strictEqual(job.attempts, 1)
+      })).pipe(Effect.provide(layer))
+    }))
+
   it.effect("jobs that come of a claim while the worker shuts down go back at once, and have not begun", () =>
     Effect.gen(function*() {
       const { layer, slow, store } = obedient()

@@ -23,6 +23,7 @@ export const begin = (worker: WorkerState, job: Running): void => {
   job.stage = "Running"
   const claimedAt = job.startedAt
   job.startedAt = worker.nowExactly()
+  worker.movedAt = job.startedAt
   // By the store's clock until the claim, by this process's since then.
   const waitedMs = job.claim.waitedMs + Math.max(0, Math.round(job.startedAt - claimedAt))
   worker.busy++
@@ -110,7 +111,8 @@ const end = (worker: WorkerState, job: Running, settlement: Settlement | undefin
   if (job.stage === "Ended") return
   if (job.stage === "Running") {
     worker.busy--
-    const took = worker.nowExactly() - job.startedAt
+    worker.movedAt = worker.nowExactly()
+    const took = worker.movedAt - job.startedAt
     worker.pace = worker.pace === Infinity ? took : worker.pace * 0.9 + took * 0.1
   }
   job.stage = "Ended"

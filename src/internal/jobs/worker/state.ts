@@ -98,6 +98,8 @@ export class WorkerState {
   pumping = false
   /** Milliseconds that jobs take, of late. */
   pace: number = Infinity
+  /** Monotonic milliseconds: when the last job began, or ended. */
+  movedAt = -Infinity
   /** Tenants that are over their rate, and until when. */
   readonly limited: Map<string, number> = new Map()
   /** Whether jobs may wait in the queue that could be claimed: what ended here alone is no reason to ask. */

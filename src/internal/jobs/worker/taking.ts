@@ -13,6 +13,8 @@ import type { Running, WorkerState } from "./state.ts"
 /** Jobs that take a millisecond at most are claimed ahead: as many as are done in so many, up to so many. */
 const aheadMs = 10
 const mostAhead = 1000
+/** How long they wait where none of those that run ends. */
+const patientMs = 100
 /** Jobs in one claim: while they run, the store looks for the next. */
 const mostAtOnce = 500
 
@@ -39,6 +41,7 @@ export const taking = (worker: WorkerState): Effect.Effect<void> => {
     )
   const step = Effect.gen(function*() {
     if (worker.phase !== "Running") return yield* worker.taking.wait
+    giveBack(worker)
     const held = heldIn(worker)
     if (held !== undefined) return yield* startHeld(worker, held)
     if (placesFree(worker) <= 0) {
@@ -117,8 +120,22 @@ export const placesFree = (worker: WorkerState): number => {
   return places > concurrency && free < places / 4 && worker.jobs.size > 0 ? 0 : free
 }
 
-const placesAhead = ({ pace, settings }: WorkerState): number =>
-  pace > 1 ? 0 : Math.min(mostAhead, Math.floor(settings.concurrency * aheadMs / Math.max(0.1, pace)))
+/** All places are taken by jobs that take longer than those before them: what was claimed ahead would wait for their end. */
+const isStuck = (worker: WorkerState, forMs: number): boolean =>
+  worker.busy >= worker.settings.concurrency && worker.nowExactly() - worker.movedAt > forMs
+
+/** What was claimed ahead and does not get on goes back: another worker may be idle. */
+const giveBack = (worker: WorkerState): void => {
+  if (worker.ahead.length === 0 || !isStuck(worker, patientMs)) return
+  for (const job of worker.ahead.splice(0)) if (job.stage === "Waiting") stop(worker, job, { _tag: "Shutdown" })
+}
+
+const placesAhead = (worker: WorkerState): number => {
+  const { pace, settings } = worker
+  return pace > 1 || isStuck(worker, aheadMs)
+    ? 0
+    : Math.min(mostAhead, Math.floor(settings.concurrency * aheadMs / Math.max(0.1, pace)))
+}
 
 const atOnce = ({ settings }: WorkerState, free: number): number =>
   free <= settings.concurrency ? free : Math.min(free, Math.max(settings.concurrency, mostAtOnce))
