@@ -99,7 +99,7 @@ export class WorkerState {
   /** Milliseconds that jobs take, of late. */
   pace: number = Infinity
   /** Monotonic milliseconds: when the last job began, or ended. */
-  movedAt = -Infinity
+  movedAt: number = -Infinity
   /** Tenants that are over their rate, and until when. */
   readonly limited: Map<string, number> = new Map()
   /** Whether jobs may wait in the queue that could be claimed: what ended here alone is no reason to ask. */
