@@ -3,6 +3,7 @@ import { Deferred, Effect, Fiber, Tracer } from "effect"
 import { TestClock } from "effect/testing"
 import { unavailable } from "penguiflow/JobError"
 import * as JobStore from "penguiflow/JobStore"
+import { recordingTracer } from "./utils/spans.ts"
 
 describe("JobStore.bounded", () => {
   it.effect("gives what the operation gives, at once or later", () =>
@@ -53,13 +54,7 @@ describe("JobStore.bounded", () => {
 
   it.effect("makes spans for a tracer that somebody has given, in the caller's", () =>
     Effect.gen(function*() {
-      const names: Array<string> = []
-      const tracer = Tracer.make({
-        span: (options) => {
-          names.push(options.name)
-          return new Tracer.NativeSpan(options)
-        }
-      })
+      const { spans, tracer } = recordingTracer()
       let parent: string | undefined
       const operation = Effect.useSpan("statement", (span) =>
         Effect.sync(() => {
@@ -68,6 +63,6 @@ describe("JobStore.bounded", () => {
       yield* Effect.withSpan(JobStore.bounded("list", 1000, operation), "request").pipe(
         Effect.provideService(Tracer.Tracer, tracer)
       )
-      assert.deepStrictEqual([names, parent], [["request", "statement"], "request"])
+      assert.deepStrictEqual([spans.map(({ name }) => name), parent], [["request", "statement"], "request"])
     }))
 })

@@ -27,6 +27,7 @@ import * as Sqlite from "penguiflow/layers/Sqlite"
 import * as Worker from "penguiflow/Worker"
 import { ask } from "../utils/jobs.ts"
 import * as PostgresServer from "../utils/servers/postgres.ts"
+import { recordingTracer } from "../utils/spans.ts"
 import { jobQueueSuite } from "./JobQueueSuite.ts"
 
 const lengths = Flow.make("lengths", [
@@ -108,14 +109,7 @@ const sqlSuite = (backend: string, database: () => Database) => {
 
     test("what is enqueued is in the caller's trace, and what workers and those who wait look for is in none", (table) =>
       Effect.scoped(Effect.gen(function*() {
-        const spans: Array<Tracer.Span> = []
-        const tracer = Tracer.make({
-          span: (options) => {
-            const span = new Tracer.NativeSpan(options)
-            spans.push(span)
-            return span
-          }
-        })
+        const { spans, tracer } = recordingTracer()
         yield* Effect.gen(function*() {
           const context = yield* Layer.build(
             Worker.layer(lengths, { pollInterval: "10 millis" }).pipe(Layer.provideMerge(JobQueueSql.layer({ table })))

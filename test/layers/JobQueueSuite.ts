@@ -7,6 +7,7 @@ import type * as JobStore from "penguiflow/JobStore"
 import * as SpanObserver from "penguiflow/layers/SpanObserver"
 import * as Worker from "penguiflow/Worker"
 import { ask, newJob } from "../utils/jobs.ts"
+import { recordingTracer } from "../utils/spans.ts"
 
 class Refused extends Schema.TaggedError<Refused>()("Refused", {
   why: Schema.String,
@@ -694,14 +695,7 @@ export const jobQueueSuite = <E>(
 
     describe("with a worker", () => {
       test("a job's spans continue the caller's, in every try", () => {
-        const spans: Array<Tracer.Span> = []
-        const tracer = Tracer.make({
-          span: (options) => {
-            const span = new Tracer.NativeSpan(options)
-            spans.push(span)
-            return span
-          }
-        })
+        const { spans, tracer } = recordingTracer()
         const flaky = single("flaky", Schema.String, Schema.String, (text, { meta }) =>
           meta["attempt"] === 1 ? Effect.fail(new Refused({ why: "not yet" })) : Effect.succeed(text), Refused)
         return Effect.gen(function*() {

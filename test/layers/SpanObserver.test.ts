@@ -5,22 +5,13 @@ import { Flow, FlowRuntime, Node } from "penguiflow"
 import * as SpanObserver from "penguiflow/layers/SpanObserver"
 import { start } from "../utils/effects.ts"
 import { add, never, number } from "../utils/nodes.ts"
+import { recordingTracer } from "../utils/spans.ts"
 import { type Order, under } from "./watchedFlow.ts"
 
 /** A tracer that keeps its spans. */
 const keeping = () => {
-  const spans: Array<Tracer.NativeSpan> = []
-  const layer = Layer.succeed(
-    Tracer.Tracer,
-    Tracer.make({
-      span: (options) => {
-        const span = new Tracer.NativeSpan(options)
-        spans.push(span)
-        return span
-      }
-    })
-  )
-  return { spans, layer }
+  const { spans, tracer } = recordingTracer()
+  return { spans, layer: Layer.succeed(Tracer.Tracer, tracer) }
 }
 
 const millis = (nanos: bigint) => Number(nanos / 1_000_000n)

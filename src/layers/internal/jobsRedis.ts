@@ -105,13 +105,15 @@ export const makeStore: (
 
     return {
       endsWithin: queryMs,
-      enqueue: (jobs, { maxLength, taker }) =>
-        run(
+      enqueue: (jobs, { maxLength, taker: given }) => {
+        const taker = JobStore.mayBeTaken(jobs) ? given : undefined
+        return run(
           "enqueue",
-          { jobs, maxLength, taker: JobStore.mayBeTaken(jobs) ? taker : undefined },
+          { jobs, maxLength, taker },
           (answer) => answer as ReadonlyArray<JobStore.Stored>,
           taker === undefined ? redis.send("PUBLISH", channel, "ready") : undefined
-        ),
+        )
+      },
       claim: (request) => {
         clock.leases(request.leaseMs)
         return run(

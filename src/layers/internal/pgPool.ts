@@ -3,7 +3,6 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
 import * as Pool from "effect/Pool"
 import * as Scope from "effect/Scope"
 import type * as SqlError from "effect/sql/SqlError"
@@ -119,15 +118,13 @@ const within = <A, E, R, B, E2>(
   effect: Effect.Effect<A, E, R>,
   otherwise: Effect.Effect<B, E2>
 ): Effect.Effect<A | B, E | E2, R> =>
-  // Most of the time it is there at once, and there is nothing to race.
-  Effect.flatMap(Effect.forkChild(effect, { startImmediately: true }), (fiber) =>
-    fiber.pollUnsafe() ?? Effect.raceFirst(
-      Effect.onInterrupt(Fiber.join(fiber), () => Fiber.interrupt(fiber)),
-      Effect.callback<B, E2>((resume) => {
-        const timer = setTimeout(() => resume(otherwise), ms)
-        return Effect.sync(() => clearTimeout(timer))
-      })
-    ))
+  Effect.raceFirst(
+    effect,
+    Effect.callback<B, E2>((resume) => {
+      const timer = setTimeout(() => resume(otherwise), ms)
+      return Effect.sync(() => clearTimeout(timer))
+    })
+  )
 
 const makeSchema = (link: PgLink.Link, schema: string): Effect.Effect<void, SqlError.SqlError> => {
   const run = (sql: string, params: ReadonlyArray<unknown>) =>
